@@ -1,0 +1,60 @@
+"""Paper A's six settings on scikit-learn's digits: the demonstration.
+
+  python -m experiments.train --config=configs/digits.py --workdir=runs/digits
+  python -m experiments.evaluate --config=configs/digits.py --workdir=runs/digits
+
+8x8 images, nothing to download, two minutes on two CPU cores. `:smoke` takes
+seconds. Not in the paper: there is no published figure to compare with.
+"""
+
+import ml_collections
+
+from configs import study
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  """`arg`: `small` (default) or `smoke`, and density, medoids or binning."""
+  chosen = study.words(
+    arg, preset=('small', 'smoke'), codebook=tuple(study.CODEBOOKS)
+  )
+  steps = 10 if chosen['preset'] == 'smoke' else 400
+  curve = (0.05, 0.1, 0.15)
+  pgd = {'num_steps': 5, 'step_size': 0.4}
+  re_pgd = pgd | {'alpha': 4.0}
+  config = study.six_settings(
+    'digits',
+    {'name': 'digits_cnn', 'width': 16},
+    eps=0.2,
+    runs={
+      'nat': study.model_run('natural', num_steps=steps),
+      'adv': study.model_run(
+        'adversarial', num_steps=2 * steps, eps_ramp=0.4, attack=pgd
+      ),
+      'nat_re': study.model_run(
+        'natural', begin='nat', discretized=True, num_steps=steps
+      ),
+      'adv_re': study.model_run(
+        'adversarial', begin='adv', discretized=True, num_steps=steps,
+        attack=re_pgd,
+      ),
+    },
+    attacks={
+      'pgd100': study.attack_run('pgd', 'plain', curve=curve, step_size=0.01),
+      'paper_a': study.attack_run(
+        'paper_a', 'discretized', curve=curve, step_size=0.01, alpha=10.0
+      ),
+      'adaptive': study.attack_run(
+        'adaptive', 'both', curve=curve, num_steps=30,
+        alphas=(4.0, 10.0, 30.0),
+      ),
+    },
+  )
+  config.preset = chosen['preset']
+  study.with_codebook(config, chosen['codebook'], radius=0.3)
+  if chosen['preset'] == 'smoke':
+    config.data.train_examples, config.data.test_examples = 256, 40
+    config.batch_size = 20
+    for attack in config.attacks.values():
+      attack.num_steps, attack.curve = 3, ()
+    config.attacks.adaptive.alphas = (10.0,)
+  return config

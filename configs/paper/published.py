@@ -1,0 +1,90 @@
+"""Figures printed by paper A: Tables I, II and III, MNIST and Fashion-MNIST.
+
+Chen, Wu, Rastogi, Liang, Jha, Towards Understanding Limitations of Pixel
+Discretization Against Adversarial Attacks, EuroS&P 2019, arXiv 1805.07816.
+
+`PUBLISHED` maps a key to `(percent, table)`. Keys are built as
+
+  <dataset>/<setting>/<condition>             without discretization
+  <dataset>/<codebook>/<setting>/<condition>  with it
+
+from a dataset (`mnist`, `fashion_mnist`), a codebook (`binning` Table I,
+`density` Table II, `medoids` Table III; two codes each), one of the six
+settings and a condition: `clean`, or `eps<radius>/<attack>` with the radius in
+[0, 1] pixel units and the attack `pgd100` (without discretization: PGD on
+cross-entropy from a random start) or `paper_a` (with it: BPDA, margin loss,
+Adam on signs, from the lower corner), both of 100 steps of 0.01 and judged on
+their last iterate. The paper's own 10,000 test images, one training run.
+
+>>> PUBLISHED['mnist/density/disc_adv_pre/eps0.3/paper_a']
+(97.24, 'Table II')
+"""
+
+__all__ = ['PUBLISHED']
+
+PUBLISHED = {
+  # k = 256, printed in Tables I and II alike.
+  'mnist/nat_pre/clean': (99.17, 'Table I'),
+  'mnist/nat_pre/eps0.3/pgd100': (0.00, 'Table I'),
+  'mnist/adv_pre/clean': (98.40, 'Table I'),
+  'mnist/adv_pre/eps0.3/pgd100': (92.72, 'Table I'),
+  # Table I: colour-depth reduction, k = 2.
+  'mnist/binning/disc_nat_pre/clean': (98.76, 'Table I'),
+  'mnist/binning/disc_nat_pre/eps0.3/paper_a': (75.39, 'Table I'),
+  'mnist/binning/disc_nat_re/clean': (99.09, 'Table I'),
+  'mnist/binning/disc_nat_re/eps0.3/paper_a': (80.91, 'Table I'),
+  'mnist/binning/disc_adv_pre/clean': (98.18, 'Table I'),
+  'mnist/binning/disc_adv_pre/eps0.3/paper_a': (97.32, 'Table I'),
+  'mnist/binning/disc_adv_re/clean': (98.49, 'Table I'),
+  'mnist/binning/disc_adv_re/eps0.3/paper_a': (92.89, 'Table I'),
+  # Table II: Algorithm 1, k = 2, r = 0.6.
+  'mnist/density/disc_nat_pre/clean': (98.81, 'Table II'),
+  'mnist/density/disc_nat_pre/eps0.3/paper_a': (75.35, 'Table II'),
+  'mnist/density/disc_nat_re/clean': (99.15, 'Table II'),
+  'mnist/density/disc_nat_re/eps0.3/paper_a': (80.91, 'Table II'),
+  'mnist/density/disc_adv_pre/clean': (98.17, 'Table II'),
+  'mnist/density/disc_adv_pre/eps0.3/paper_a': (97.24, 'Table II'),
+  'mnist/density/disc_adv_re/clean': (98.56, 'Table II'),
+  'mnist/density/disc_adv_re/eps0.3/paper_a': (92.80, 'Table II'),
+  # Table III: k-medoids in l_1, k = 2.
+  'mnist/medoids/disc_nat_pre/clean': (98.81, 'Table III'),
+  'mnist/medoids/disc_nat_pre/eps0.3/paper_a': (75.43, 'Table III'),
+  'mnist/medoids/disc_nat_re/clean': (98.99, 'Table III'),
+  'mnist/medoids/disc_nat_re/eps0.3/paper_a': (80.66, 'Table III'),
+  'mnist/medoids/disc_adv_pre/clean': (98.17, 'Table III'),
+  'mnist/medoids/disc_adv_pre/eps0.3/paper_a': (97.20, 'Table III'),
+  'mnist/medoids/disc_adv_re/clean': (98.50, 'Table III'),
+  'mnist/medoids/disc_adv_re/eps0.3/paper_a': (92.20, 'Table III'),
+  # k = 256, printed in Tables I and II alike.
+  'fashion_mnist/nat_pre/clean': (91.18, 'Table I'),
+  'fashion_mnist/nat_pre/eps0.1/pgd100': (0.00, 'Table I'),
+  'fashion_mnist/adv_pre/clean': (86.26, 'Table I'),
+  'fashion_mnist/adv_pre/eps0.1/pgd100': (71.53, 'Table I'),
+  # Table I: colour-depth reduction, k = 2.
+  'fashion_mnist/binning/disc_nat_pre/clean': (77.18, 'Table I'),
+  'fashion_mnist/binning/disc_nat_pre/eps0.1/paper_a': (38.07, 'Table I'),
+  'fashion_mnist/binning/disc_nat_re/clean': (86.44, 'Table I'),
+  'fashion_mnist/binning/disc_nat_re/eps0.1/paper_a': (41.41, 'Table I'),
+  'fashion_mnist/binning/disc_adv_pre/clean': (82.68, 'Table I'),
+  'fashion_mnist/binning/disc_adv_pre/eps0.1/paper_a': (66.52, 'Table I'),
+  'fashion_mnist/binning/disc_adv_re/clean': (86.18, 'Table I'),
+  'fashion_mnist/binning/disc_adv_re/eps0.1/paper_a': (69.99, 'Table I'),
+  # Table II: Algorithm 1, k = 2, r = 0.2.
+  'fashion_mnist/density/disc_nat_pre/clean': (77.18, 'Table II'),
+  'fashion_mnist/density/disc_nat_pre/eps0.1/paper_a': (38.07, 'Table II'),
+  'fashion_mnist/density/disc_nat_re/clean': (86.74, 'Table II'),
+  'fashion_mnist/density/disc_nat_re/eps0.1/paper_a': (41.75, 'Table II'),
+  'fashion_mnist/density/disc_adv_pre/clean': (82.68, 'Table II'),
+  'fashion_mnist/density/disc_adv_pre/eps0.1/paper_a': (66.52, 'Table II'),
+  'fashion_mnist/density/disc_adv_re/clean': (86.18, 'Table II'),
+  'fashion_mnist/density/disc_adv_re/eps0.1/paper_a': (70.05, 'Table II'),
+  # Table III: k-medoids in l_1, k = 2.
+  'fashion_mnist/medoids/disc_nat_pre/clean': (82.45, 'Table III'),
+  'fashion_mnist/medoids/disc_nat_pre/eps0.1/paper_a': (48.44, 'Table III'),
+  'fashion_mnist/medoids/disc_nat_re/clean': (87.86, 'Table III'),
+  'fashion_mnist/medoids/disc_nat_re/eps0.1/paper_a': (51.53, 'Table III'),
+  'fashion_mnist/medoids/disc_adv_pre/clean': (84.84, 'Table III'),
+  'fashion_mnist/medoids/disc_adv_pre/eps0.1/paper_a': (73.63, 'Table III'),
+  'fashion_mnist/medoids/disc_adv_re/clean': (87.58, 'Table III'),
+  'fashion_mnist/medoids/disc_adv_re/eps0.1/paper_a': (74.32, 'Table III'),
+}

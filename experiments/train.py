@@ -1,0 +1,136 @@
+"""Trains the models a config names, one after another, each resumable.
+
+  python -m experiments.train --config=configs/digits.py --workdir=runs/digits
+"""
+
+from collections.abc import Mapping
+import json
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags, logging
+import jax
+from ml_collections import config_flags
+import numpy as np
+from tqdm import auto as tqdm
+
+from experiments.workdir import fitted_codebook, model_directory
+from rdefense import build, checkpoints, records, training
+from rdefense.data import gather, training_batch_indices
+
+_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
+_ONLY = flags.DEFINE_list('only', [], 'Names of runs; all of them if empty.')
+
+_INIT, _UPDATE, _ATTACK = range(3)  # roles folded into a run's key
+
+
+def begin(config, workdir, run, template) -> training.TrainState:
+  """The state a run starts from: another model's, or `template` itself."""
+  if not run.begin:
+    return template
+  loaded = checkpoints.load(
+    model_directory(config, workdir, run.begin), template
+  )
+  return loaded if run.keep_optimizer else template._replace(
+    params=loaded.params
+  )
+
+
+def train(config, workdir, name: str) -> Mapping[str, Any]:
+  """Runs one entry of `config.runs` from its last checkpoint to the end.
+
+  Args:
+    config: a `configs/study.py` config.
+    workdir: holds `models/<name>` (checkpoints), `<name>.metrics.jsonl`.
+    name: which run.
+
+  Returns:
+    The last line of metrics.
+  """
+  run = config.runs[name]
+  arrays = build.dataset(config.data.to_dict(), 'train')
+  book = fitted_codebook(config, workdir)
+  defend = build.defend(config.defense.to_dict(), run.discretized)
+  defense = defend(None if book is None else book.codes, run.attack.alpha)
+  classifier = build.classifier(config.model.to_dict(), arrays.num_classes)
+  tx = build.optimizer(run.to_dict())
+  key = jax.random.fold_in(
+    jax.random.key(config.seed), sorted(config.runs).index(name)
+  )
+  x = defense.apply(key, gather(arrays, np.arange(1)).image[0])
+  state = training.initial(
+    classifier, tx, jax.random.fold_in(key, _INIT), x
+  )
+  directory = Path(workdir) / 'models' / name
+  if checkpoints.latest_step(directory) is not None:
+    state = checkpoints.load(directory, state)
+  else:
+    state = begin(config, workdir, run, state)
+  update = training.updater(classifier, tx, defense, run.reduction)
+  recipe = build.training_recipe(run.attack.to_dict())
+  adversarial = training.attacker(
+    classifier, defense, recipe, config.threat.norm
+  )
+  metrics = Path(workdir) / f'{name}.metrics.jsonl'
+  lines = _lines_until(metrics, int(state.step))
+  with tqdm.tqdm(total=run.num_steps, desc=name, unit='step') as bar:
+    bar.update(int(state.step))
+    for step in range(int(state.step), run.num_steps):
+      batch = gather(
+        arrays,
+        training_batch_indices(
+          config.seed, step, len(arrays.images), run.batch_size
+        ),
+      )
+      images, eps = batch.image, 0.0
+      if run.method == 'adversarial':
+        ramp = max(1, round(run.eps_ramp * run.num_steps))
+        eps = config.threat.eps * min(1.0, (step + 1) / ramp)
+        attack_key = jax.random.fold_in(jax.random.fold_in(key, _ATTACK), step)
+        images = adversarial(state.params, attack_key, batch, eps)
+      state, measured = update(
+        state, jax.random.fold_in(key, _UPDATE), batch.index, images,
+        batch.label,
+      )
+      bar.update()
+      if (step + 1) % config.log_every == 0 or step + 1 == run.num_steps:
+        line = {'step': step + 1, 'eps': eps} | {
+          k: float(v) for k, v in measured.items()
+        }
+        lines.append(line)
+        bar.set_postfix(loss=line['loss'], accuracy=line['accuracy'])
+      last = step + 1 == run.num_steps
+      if last or (step + 1) % config.checkpoint_every == 0:
+        text = ''.join(json.dumps(line) + '\n' for line in lines)
+        records.write_bytes(metrics, text.encode())
+        checkpoints.save(directory, step + 1, state)
+  return lines[-1]
+
+
+def _lines_until(path: Path, step: int) -> list[dict]:
+  """Metrics up to a step: what a killed run wrote later is measured again."""
+  if not path.exists():
+    return []
+  lines = [json.loads(line) for line in path.read_text().splitlines()]
+  return [line for line in lines if line['step'] <= step]
+
+
+def main(argv):
+  del argv
+  logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
+  config, workdir = _CONFIG.value, _WORKDIR.value
+  records.claim(workdir, config.to_dict())
+  known = sorted(config.runs, key=lambda name: bool(config.runs[name].begin))
+  for name in _ONLY.value:
+    if name not in known:
+      listed = ', '.join(known)
+      raise app.UsageError(f'--only={name} is no run of this config: {listed}.')
+  for name in known:
+    if name in (_ONLY.value or known):
+      train(config, workdir, name)
+
+
+if __name__ == '__main__':
+  flags.mark_flags_as_required(['config', 'workdir'])
+  app.run(main)

@@ -1,0 +1,195 @@
+"""Projected gradient descent, and attacks that are one Optax chain of it.
+
+Solves  min_z loss(z)  s.t.  z in threat  by  z <- project(z + tx(gradient)).
+
+Whatever is only a direction is an Optax link; feasibility is `threat.project`
+after the update, so that no `tx` can leave the ball. A new attack is one more
+chain:
+
+>>> import jax, jax.numpy as jnp
+>>> from rdefense import gradients, losses, threats
+>>> from rdefense.attacks.base import run
+>>> from rdefense.defenses import binning
+>>> logits_fn = lambda x: jnp.stack([x.mean(), 1 - x.mean()])
+>>> evaluate = gradients.through(logits_fn, binning(4), losses.margin)
+>>> nesterov = optax.chain(                      # a new attack, composed
+...   optax.trace(0.9, nesterov=True),
+...   optax.scale_by_sign(),
+...   optax.scale_by_schedule(lambda i: -0.1 * 0.8**i))
+>>> attack = pgd(evaluate, nesterov, threats.linf(0.3))
+>>> x, y = jnp.full((2, 2, 1), 0.6), 0
+>>> outcome, info = run(attack, num_steps=10)(jax.random.key(0), x, y)
+>>> bool(outcome.margin < 0), bool(threats.linf(0.3).distance(outcome.z, x) <= 0.3)
+(True, True)
+
+References:
+  Madry et al., Towards deep learning models resistant to adversarial attacks,
+  2018, https://arxiv.org/abs/1706.06083.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from rdefense import checks
+from rdefense.attacks.base import Attack, AttackInfo, Outcome
+from rdefense.attacks.transforms import (
+  scale_by_adam_epsilon_hat,
+  scale_by_l1_norm,
+  scale_by_l2_norm,
+  scale_by_sparse_sign,
+)
+from rdefense.threats import Threat, start_at
+from rdefense.types import Array, Evaluation, Key, ValueAndGrad
+
+__all__ = [
+  'KEEP',
+  'PGDState',
+  'adam',
+  'mi_fgsm',
+  'pgd',
+  'sign_adam',
+  'steepest',
+]
+
+KEEP = ('best', 'last', 'next')
+
+
+class PGDState(NamedTuple):
+  """What the next step needs."""
+
+  z: Array  # current iterate, [H, W, C]
+  evaluation: Evaluation  # at `z`
+  opt_state: optax.OptState
+  best_z: Array  # the iterate of smallest margin so far, [H, W, C]
+  best_margin: Array  # shape=(), float32
+
+
+def pgd(
+  value_and_grad: ValueAndGrad,
+  tx: optax.GradientTransformation,
+  threat: Threat,
+  start: str = 'random',
+  keep: str = 'best',
+) -> Attack:
+  """Projected descent on an attacker's loss with any Optax optimiser.
+
+  Args:
+    value_and_grad: `(key, z, y) -> Evaluation`, see `gradients.through`.
+    tx: what turns gradients into updates; gets `value` and `grad` as extra
+      arguments.
+    threat: the set to stay in.
+    start: one of `threats.STARTS`, or its index (may be traced).
+    keep: which point is submitted. `best`: the iterate of smallest deployed
+      margin, the start included. `last`: the final one, as paper A does.
+      `next`: the one after it, not evaluated, so that T + 1 steps cost T + 1
+      gradients, for adversarial training; its margin is that of `last`.
+
+  Returns:
+    An `Attack` that is never `done`; see `wrappers.stop_when_fooled`.
+
+  Raises:
+    ValueError: on an unknown `start` or `keep`.
+  """
+  checks.check_choice('keep', keep, KEEP)
+  first = start_at(threat, start)
+  tx = optax.with_extra_args_support(tx)
+
+  def init(key: Key, x: Array, y: Array) -> PGDState:
+    key_start, key_value = jax.random.split(key)
+    z = first(key_start, x)
+    evaluation = value_and_grad(key_value, z, y)
+    return PGDState(z, evaluation, tx.init(z), z, evaluation.margin)
+
+  def move(state: PGDState, x: Array) -> tuple[Array, optax.OptState]:
+    last = state.evaluation
+    updates, opt_state = tx.update(
+      last.grad, state.opt_state, state.z, value=last.value, grad=last.grad
+    )
+    return threat.project(optax.apply_updates(state.z, updates), x), opt_state
+
+  def step(key: Key, state: PGDState, x: Array, y: Array):
+    z, opt_state = move(state, x)
+    evaluation = value_and_grad(key, z, y)
+    better = evaluation.margin < state.best_margin
+    state = PGDState(
+      z,
+      evaluation,
+      opt_state,
+      jnp.where(better, z, state.best_z),
+      jnp.where(better, evaluation.margin, state.best_margin),
+    )
+    info = AttackInfo(
+      evaluation.value, evaluation.margin, threat.distance(z, x)
+    )
+    return state, info
+
+  def outcome(state: PGDState, x: Array) -> Outcome:
+    match keep:
+      case 'best':
+        z, margin = state.best_z, state.best_margin
+      case 'last':
+        z, margin = state.z, state.evaluation.margin
+      case 'next':
+        z, margin = move(state, x)[0], state.evaluation.margin
+    return Outcome(z, margin, jnp.zeros_like(margin, bool))
+
+  return Attack(init, step, outcome)
+
+
+def steepest(norm: str, step_size) -> optax.GradientTransformation:
+  """The steepest descent step of length `step_size` in a norm.
+
+  With linf and step_size = eps, one step of it from a clean start is FGSM.
+
+  Args:
+    norm: `linf` (sign), `l2` (unit vector) or `l1` (a few largest entries).
+    step_size: length in that norm, [0, 1] pixel units. May be traced.
+  """
+  direction = {
+    'linf': optax.scale_by_sign,
+    'l2': scale_by_l2_norm,
+    'l1': scale_by_sparse_sign,
+  }
+  checks.check_choice('norm', norm, direction)
+  return optax.chain(
+    direction[norm](), optax.scale_by_learning_rate(step_size)
+  )
+
+
+def mi_fgsm(step_size, decay: float = 1.0) -> optax.GradientTransformation:
+  """MI-FGSM: the sign of a momentum of l1-normalised gradients.
+
+  References:
+    Dong et al., 2018, https://arxiv.org/abs/1710.06081, algorithm 1.
+  """
+  return optax.chain(
+    scale_by_l1_norm(),
+    optax.trace(decay),
+    optax.scale_by_sign(),
+    optax.scale_by_learning_rate(step_size),
+  )
+
+
+def adam(step_size) -> optax.GradientTransformation:
+  """Adam on l1-normalised gradients: invariant to the scale of the loss.
+
+  Without the normalisation Adam's `eps` freezes pixels whose gradients are
+  small, as behind a steep surrogate they are.
+  """
+  return optax.chain(
+    scale_by_l1_norm(),
+    optax.scale_by_adam(eps=1e-12),
+    optax.scale_by_learning_rate(step_size),
+  )
+
+
+def sign_adam(step_size) -> optax.GradientTransformation:
+  """Paper A's update: TensorFlow's Adam fed with signs (PROTOCOL A2, step 3)."""
+  return optax.chain(
+    optax.scale_by_sign(),
+    scale_by_adam_epsilon_hat(),
+    optax.scale_by_learning_rate(step_size),
+  )

@@ -1,0 +1,211 @@
+"""Attacks by name: what is minimised, from where, and how it is followed.
+
+A `Recipe` is the whole protocol of one attack on a discretized classifier; a
+tuple of recipes is an ensemble, and an example counts as robust only if it
+survives each of them. Step sizes are in [0, 1] pixel units.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import optax
+
+from rdefense import losses
+from rdefense.attacks import pgd as descent
+from rdefense.attacks.base import Attack
+from rdefense.attacks.wrappers import restarts, stop_when_fooled
+from rdefense.defenses.base import Defense
+from rdefense.gradients import through
+from rdefense.threats import STARTS, Threat
+from rdefense.types import LogitsFn, Loss
+
+__all__ = [
+  'Recipe',
+  'adaptive',
+  'assemble',
+  'fgsm',
+  'mi_fgsm',
+  'paper_a',
+  'pgd_madry',
+]
+
+
+class Recipe(NamedTuple):
+  """One attack, ready to be assembled on any classifier, defense and threat.
+
+  Attributes:
+    name: what reports call it; also seeds its keys.
+    loss: `(logits, label) -> []`, minimised.
+    optimizer: `step_size -> optax.GradientTransformation`.
+    step_size: [0, 1] pixel units.
+    num_steps: gradient steps.
+    start: one of `threats.STARTS`.
+    backward: one of `defenses.BACKWARD`.
+    alpha: steepness of the defense's surrogate.
+    num_restarts: copies side by side, with different keys.
+    keep: which iterate, one of `pgd.KEEP`.
+    every_example: attack also what is misclassified unattacked.
+  """
+
+  name: str
+  loss: Loss
+  optimizer: Callable[..., optax.GradientTransformation]
+  step_size: float
+  num_steps: int
+  start: str = 'random'
+  backward: str = 'bpda'
+  alpha: float = 10.0
+  num_restarts: int = 1
+  keep: str = 'best'
+  every_example: bool = False
+
+
+def sign(step_size) -> optax.GradientTransformation:
+  return descent.steepest('linf', step_size)
+
+
+def assemble(
+  recipe: Recipe,
+  logits_fn: LogitsFn,
+  defense: Defense,
+  threat: Threat,
+  start=None,
+  step_size=None,
+) -> Attack:
+  """The recipe's attack on one classifier behind one defense.
+
+  Args:
+    recipe: what to do.
+    logits_fn: `[H, W, C] -> [num_classes]`.
+    defense: in front of it, already built with the recipe's `alpha`.
+    threat: the set to stay in.
+    start: overrides the recipe's; an index into `STARTS` may be traced.
+    step_size: overrides the recipe's; may be traced.
+
+  Returns:
+    An `Attack`. With `keep='best'` it stops when it has fooled the deployed
+    pipeline; with `last` it goes on to the end.
+  """
+  attack = descent.pgd(
+    through(logits_fn, defense, recipe.loss, recipe.backward),
+    recipe.optimizer(recipe.step_size if step_size is None else step_size),
+    threat,
+    recipe.start if start is None else start,
+    recipe.keep,
+  )
+  if recipe.num_restarts > 1:
+    attack = restarts(attack, recipe.num_restarts)
+  return stop_when_fooled(attack) if recipe.keep == 'best' else attack
+
+
+def paper_a(
+  num_steps: int = 100, step_size: float = 0.01, alpha: float = 10.0
+) -> tuple[Recipe, ...]:
+  """Paper A's attack on discretized models, exactly as executed.
+
+  From the lower corner, TensorFlow's Adam on signs, the margin without kappa,
+  BPDA, every example, the last iterate only. It is weak: see `adaptive`.
+
+  References:
+    PROTOCOL A2, A8: MNIST and Fashion-MNIST 100 steps of 0.01, alpha 10.
+  """
+  return (
+    Recipe(
+      'paper_a',
+      losses.margin,
+      descent.sign_adam,
+      step_size,
+      num_steps,
+      start='lower',
+      alpha=alpha,
+      keep='last',
+      every_example=True,
+    ),
+  )
+
+
+def pgd_madry(
+  num_steps: int = 100,
+  step_size: float = 0.01,
+  num_restarts: int = 1,
+  keep: str = 'best',
+) -> tuple[Recipe, ...]:
+  """PGD on the cross-entropy from a random start, as paper A runs undefended.
+
+  The paper judges the last iterate and attacks every example: `keep='last'`.
+  The default keeps the best one, which is stronger and costs less, because an
+  example is done once it is fooled.
+
+  References:
+    Madry et al. 2018; PROTOCOL A2, A8: 100 steps of 0.01.
+  """
+  return (
+    Recipe(
+      f'pgd{num_steps}',
+      losses.cross_entropy,
+      sign,
+      step_size,
+      num_steps,
+      num_restarts=num_restarts,
+      keep=keep,
+      every_example=keep == 'last',
+    ),
+  )
+
+
+def fgsm(eps: float) -> tuple[Recipe, ...]:
+  """One sign step of length eps from x (Goodfellow et al. 2015)."""
+  return (
+    Recipe('fgsm', losses.cross_entropy, sign, eps, 1, start='clean'),
+  )
+
+
+def mi_fgsm(eps: float, num_steps: int = 10) -> tuple[Recipe, ...]:
+  """MI-FGSM with decay 1 and steps of eps / num_steps from x."""
+  return (
+    Recipe(
+      'mi_fgsm',
+      losses.cross_entropy,
+      descent.mi_fgsm,
+      eps / num_steps,
+      num_steps,
+      start='clean',
+    ),
+  )
+
+
+def adaptive(
+  eps: float,
+  num_steps: int = 50,
+  alphas: tuple[float, ...] = (4.0, 10.0, 30.0),
+  backward: tuple[str, ...] = ('bpda', 'identity', 'surrogate'),
+) -> tuple[Recipe, ...]:
+  """Every start, loss and way of differentiating, several alphas.
+
+  An example is robust if it survives all. Cheap and strong recipes come
+  first, so that few examples meet the later ones.
+
+  Args:
+    eps: radius in [0, 1] pixel units; the steps scale with it.
+    num_steps: gradient steps of each recipe.
+    alphas: steepness of the surrogate for `bpda` and `surrogate`.
+    backward: ways of differentiating.
+  """
+  ways = [(way, alpha) for way in backward for alpha in alphas]
+  ways = [w for w in ways if w[0] != 'identity' or w[1] == alphas[0]]
+  objectives = {'margin': losses.margin, 'ce': losses.cross_entropy}
+  return tuple(
+    Recipe(
+      f'{name}/{way}{alpha:g}/{start}',
+      loss,
+      sign,
+      eps / 8,
+      num_steps,
+      start=start,
+      backward=way,
+      alpha=alpha,
+    )
+    for start in STARTS
+    for name, loss in objectives.items()
+    for way, alpha in ways
+  )

@@ -1,0 +1,166 @@
+"""From a config of plain data to the objects it names.
+
+The only module that reads configs; every choice is an explicit `match` whose
+error lists what there is.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from rdefense import losses
+from rdefense.attacks import recipes
+from rdefense.attacks.recipes import Recipe
+from rdefense.data.sources import Arrays, load
+from rdefense.defenses import base, codebooks, discretize, medoids
+from rdefense.defenses.codebooks import Codebook
+from rdefense.models import Classifier, digits_cnn, mnist_cnn
+
+__all__ = [
+  'attack_recipes',
+  'classifier',
+  'codebook',
+  'dataset',
+  'defend',
+  'optimizer',
+  'training_recipe',
+]
+
+_CODEBOOKS = ('density', 'medoids', 'means', 'grid')
+_DEFENSES = ('identity', 'nearest_code', 'binning', 'thermometer')
+_MODELS = ('mnist_cnn', 'digits_cnn')
+_ATTACKS = ('paper_a', 'pgd', 'fgsm', 'mi_fgsm', 'adaptive')
+
+
+def _unknown(what: str, name: Any, choices) -> ValueError:
+  listed = ', '.join(choices)
+  return ValueError(f'unknown {what} {name!r} in the config; choose: {listed}.')
+
+
+def dataset(config: Mapping[str, Any], split: str) -> Arrays:
+  """The first `config.<split>_examples` (0: all) of `config.name`."""
+  arrays = load(config['name'], split)
+  count = config[f'{split}_examples'] or len(arrays.images)
+  return arrays._replace(
+    images=arrays.images[:count], labels=arrays.labels[:count]
+  )
+
+
+def classifier(config: Mapping[str, Any], num_classes: int) -> Classifier:
+  """The network `config.name` with the config's other entries as arguments."""
+  arguments = {k: v for k, v in config.items() if k != 'name'}
+  match config['name']:
+    case 'mnist_cnn':
+      return mnist_cnn(num_classes, **arguments)
+    case 'digits_cnn':
+      return digits_cnn(num_classes, **arguments)
+  raise _unknown('model', config['name'], _MODELS)
+
+
+def codebook(config: Mapping[str, Any], images: np.ndarray) -> Codebook:
+  """Fits the codebook `config.name` to uint8 images `[N, H, W, C]`."""
+  match config['name']:
+    case 'density':
+      return codebooks.density(
+        images, config['num_codes'], config['radius'], config['kernel']
+      )
+    case 'medoids':
+      key = jax.random.key(config['seed'])
+      return medoids.medoids(key, images, config['num_codes'], config['norm'])
+    case 'means':
+      key = jax.random.key(config['seed'])
+      return medoids.means(key, images, config['num_codes'])
+    case 'grid':
+      return codebooks.grid(config['num_codes'], images.shape[-1])
+  raise _unknown('codebook', config['name'], _CODEBOOKS)
+
+
+def defend(config: Mapping[str, Any], on: bool = True) -> Callable:
+  """`(codes, alpha) -> Defense` for `config.name`; the identity if not `on`.
+
+  `codes` is None, or ignored, where the defense has no codebook.
+  """
+  name = config['name'] if on else 'identity'
+  match name:
+    case 'identity':
+      return _identity
+    case 'nearest_code':
+      norm = config['norm']
+      return lambda codes, alpha: discretize.nearest_code(codes, alpha, norm)
+    case 'binning':
+      levels = config['num_levels']
+      return lambda codes, alpha: discretize.binning(levels, alpha)
+    case 'thermometer':
+      levels = config['num_levels']
+      return lambda codes, alpha: discretize.thermometer(levels)
+  raise _unknown('defense', name, _DEFENSES)
+
+
+def _identity(codes, alpha) -> base.Defense:
+  del codes, alpha
+  return base.identity()
+
+
+def attack_recipes(
+  config: Mapping[str, Any], eps: float, discretized: bool
+) -> tuple[Recipe, ...]:
+  """The ensemble `config.name` at radius `eps`.
+
+  Without a discretization there is nothing to differentiate round, so
+  `adaptive` keeps one way of it.
+  """
+  arguments = {
+    k: v for k, v in config.items() if k in recipes.Recipe._fields or k == 'alphas'
+  }
+  arguments.pop('name', None)
+  match config['name']:
+    case 'paper_a':
+      return recipes.paper_a(**arguments)
+    case 'pgd':
+      return recipes.pgd_madry(**arguments)
+    case 'fgsm':
+      return recipes.fgsm(eps)
+    case 'mi_fgsm':
+      return recipes.mi_fgsm(eps, **arguments)
+    case 'adaptive':
+      if not discretized:
+        arguments |= {'alphas': (10.0,), 'backward': ('bpda',)}
+      return recipes.adaptive(eps, **arguments)
+  raise _unknown('attack', config['name'], _ATTACKS)
+
+
+def training_recipe(config: Mapping[str, Any]) -> Recipe:
+  """The attack of adversarial training; `step_size` is a multiple of eps."""
+  if config['name'] == 'paper_a':
+    (recipe,) = recipes.paper_a(config['num_steps'], config['step_size'])
+    return recipe
+  if config['name'] != 'pgd':
+    raise _unknown('training attack', config['name'], ('pgd', 'paper_a'))
+  return Recipe(
+    'training',
+    losses.cross_entropy,
+    recipes.sign,
+    config['step_size'],
+    config['num_steps'],
+    alpha=config['alpha'],
+    keep='last',
+    every_example=True,
+  )
+
+
+def optimizer(config: Mapping[str, Any]) -> optax.GradientTransformation:
+  """Adam under the schedule `config.schedule`: constant, or warm-up and cosine."""
+  match config['schedule']:
+    case 'constant':
+      schedule = optax.constant_schedule(config['learning_rate'])
+    case 'cosine':
+      steps = config['num_steps']
+      schedule = optax.warmup_cosine_decay_schedule(
+        0.0, config['learning_rate'], max(1, steps // 10), steps
+      )
+    case other:
+      raise _unknown('schedule', other, ('constant', 'cosine'))
+  return optax.adam(schedule)

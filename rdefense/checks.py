@@ -1,0 +1,96 @@
+"""Checks of arguments, each with one sentence that names the likely cause.
+
+Shapes and dtypes are checked anywhere; values only where they are concrete:
+under `jax.jit`, a traced value passes unchecked and the caller at the public
+edge (`rdefense.api`, `rdefense.evaluation`) has looked at it before.
+"""
+
+import jax
+import numpy as np
+
+__all__ = [
+  'check_at_least',
+  'check_choice',
+  'check_images',
+  'check_labels',
+  'check_positive',
+]
+
+
+def _concrete(value) -> bool:
+  return not isinstance(value, jax.core.Tracer)
+
+
+def check_at_least(name: str, value, least, hint: str = '') -> None:
+  """Raises `ValueError` unless `value >= least`; traced values pass."""
+  if _concrete(value) and not value >= least:
+    raise ValueError(f'{name}={value} must be at least {least}{hint}.')
+
+
+def check_positive(name: str, value, hint: str = '') -> None:
+  """Raises `ValueError` unless `value > 0`; traced values pass."""
+  if _concrete(value) and not value > 0:
+    raise ValueError(f'{name}={value} must be positive{hint}.')
+
+
+def check_choice(name: str, value, choices) -> None:
+  """Raises `ValueError` unless `value` is one of `choices`."""
+  if value not in choices:
+    listed = ', '.join(str(choice) for choice in choices)
+    raise ValueError(f'{name}={value!r} is unknown; choose one of: {listed}.')
+
+
+def check_images(images) -> None:
+  """Checks a batch of images: `[B, H, W, C]`, B > 0, finite, in [0, 1].
+
+  Args:
+    images: array `[B, H, W, C]`, float32, pixels in [0, 1].
+
+  Raises:
+    ValueError: one sentence naming the value and the likely cause.
+  """
+  if np.ndim(images) != 4:
+    raise ValueError(
+      f'images have shape {np.shape(images)}; rdefense expects a batch '
+      '[B, H, W, C] (add a batch axis with images[None], a channel axis with '
+      'images[..., None]).'
+    )
+  if np.shape(images)[0] == 0:
+    raise ValueError('images are an empty batch: there is nothing to do.')
+  if not _concrete(images):
+    return
+  low, high = float(np.min(images)), float(np.max(images))
+  if not np.isfinite(low + high):
+    raise ValueError('images hold NaN or infinite pixels: check the loader.')
+  if low < 0 or high > 1:
+    cause = (
+      'divide by 255' if high > 2 and low >= 0 else 'undo the normalisation'
+    )
+    raise ValueError(
+      f'images span [{low:g}, {high:g}]; rdefense expects [0, 1]: {cause}.'
+    )
+  if not np.issubdtype(np.asarray(images).dtype, np.floating):
+    raise ValueError(
+      f'images have dtype {images.dtype}; rdefense expects float32 in [0, 1].'
+    )
+
+
+def check_labels(labels, num_examples: int, num_classes: int) -> None:
+  """Checks integer labels `[B]` in 0 .. num_classes - 1, one an image.
+
+  Raises:
+    ValueError: one sentence naming the value and the likely cause.
+  """
+  labels = np.asarray(labels)
+  if labels.shape != (num_examples,):
+    raise ValueError(
+      f'labels have shape {labels.shape} for {num_examples} images; rdefense '
+      'expects one integer label an image (not one-hot rows).'
+    )
+  if not np.issubdtype(labels.dtype, np.integer):
+    raise ValueError(f'labels have dtype {labels.dtype}; expected integers.')
+  if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+    raise ValueError(
+      f'labels span [{labels.min()}, {labels.max()}]; the classifier has '
+      f'classes 0 to {num_classes - 1}: was background counted as a class?'
+    )

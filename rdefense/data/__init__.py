@@ -1,0 +1,21 @@
+"""Datasets as arrays, and batches that know which examples they hold."""
+
+from rdefense.data.batches import (
+  Batch,
+  batches,
+  epoch_indices,
+  gather,
+  training_batch_indices,
+)
+from rdefense.data.sources import Arrays, load, to_unit
+
+__all__ = [
+  'Arrays',
+  'Batch',
+  'batches',
+  'epoch_indices',
+  'gather',
+  'load',
+  'to_unit',
+  'training_batch_indices',
+]

@@ -1,0 +1,155 @@
+"""What a defense is: a pair of pure functions of one key and one image.
+
+`apply` is what is deployed. `surrogate` is its differentiable stand-in: given
+the same key it sees the same noise and the same centres. The attacker chooses
+how to differentiate the deployed transformation, by name (`BACKWARD`):
+
+  bpda       value of `apply`, Jacobian of `surrogate`, both at `x`
+             (Athalye et al. 2018; paper A's attack)
+  surrogate  value and Jacobian of `surrogate` (paper B's attack on RandMix)
+  identity   value of `apply`, the identity as Jacobian
+
+>>> import jax, jax.numpy as jnp
+>>> round_off = Defense(lambda key, x: jnp.round(x), lambda key, x: x ** 2)
+>>> fn = differentiable(round_off, 'bpda')
+>>> x = jnp.float32(0.75)
+>>> float(fn(jax.random.key(0), x))
+1.0
+>>> float(jax.grad(fn, argnums=1)(jax.random.key(0), x))
+1.5
+
+References:
+  Athalye, Carlini, Wagner, Obfuscated gradients give a false sense of
+  security, 2018, https://arxiv.org/abs/1802.00420, section 4.1.
+"""
+
+from typing import NamedTuple
+
+import jax
+
+from rdefense import checks
+from rdefense.types import Array, Key, KeyedFn
+
+__all__ = [
+  'BACKWARD',
+  'Defense',
+  'chain',
+  'differentiable',
+  'identity',
+  'straight_through',
+]
+
+BACKWARD = ('bpda', 'surrogate', 'identity')
+
+
+class Defense(NamedTuple):
+  """A transformation in front of a classifier, and its differentiable twin.
+
+  Attributes:
+    apply: `(key, x) -> x'`, deployed; its derivative may be zero or undefined.
+    surrogate: `(key, x) -> x'`, differentiable, same shapes and same use of
+      the key as `apply`.
+  """
+
+  apply: KeyedFn
+  surrogate: KeyedFn
+
+
+def identity() -> Defense:
+  """No defense: `x -> x`; the key is not used."""
+
+  def same(key: Key, x: Array) -> Array:
+    del key
+    return x
+
+  return Defense(same, same)
+
+
+def chain(*defenses: Defense) -> Defense:
+  """Applies defenses from left to right; link `i` gets `fold_in(key, i)`.
+
+  The surrogate of the chain is the chain of the surrogates, so `bpda` on a
+  chain takes their Jacobians along the surrogates' own images. To take each
+  link's Jacobian at what the links before it really output, make the links
+  straight-through first: `Defense(d.apply, straight_through(*d))`.
+
+  Args:
+    *defenses: any number of defenses; none at all is the identity.
+
+  Returns:
+    A `Defense`; the key is consumed.
+  """
+
+  def compose(fns: list[KeyedFn]) -> KeyedFn:
+    def composed(key: Key, x: Array) -> Array:
+      for i, fn in enumerate(fns):
+        x = fn(jax.random.fold_in(key, i), x)
+      return x
+
+    return composed
+
+  return Defense(
+    compose([d.apply for d in defenses]),
+    compose([d.surrogate for d in defenses]),
+  )
+
+
+def straight_through(hard: KeyedFn, soft: KeyedFn) -> KeyedFn:
+  """The value of `hard` with the derivative of `soft`, exactly (BPDA).
+
+  A `custom_jvp`, so that the forward value is `hard`'s to the last bit
+  (`soft + stop_gradient(hard - soft)` is not) and that forward mode, reverse
+  mode, `vmap`, `jit` and `scan` all work.
+
+  Args:
+    hard: `(key, x) -> x'`, evaluated.
+    soft: `(key, x) -> x'` of the same shape, differentiated at the same `x`
+      and key.
+
+  Returns:
+    `(key, x) -> x'`; the key is consumed.
+  """
+
+  @jax.custom_jvp
+  def fn(key: Key, x: Array) -> Array:
+    return hard(key, x)
+
+  @fn.defjvp
+  def _(primals, tangents):
+    (key, x), (_, dx) = primals, tangents
+    return hard(key, x), jax.jvp(lambda z: soft(key, z), (x,), (dx,))[1]
+
+  return fn
+
+
+def differentiable(defense: Defense, backward: str) -> KeyedFn:
+  """The function an attacker differentiates, chosen by name.
+
+  Args:
+    defense: the deployed defense.
+    backward: one of `BACKWARD`. `identity` needs a defense that keeps the
+      image's shape.
+
+  Returns:
+    `(key, x) -> x'`; the key is consumed.
+
+  Raises:
+    ValueError: on an unknown name, or (when traced) on `identity` through a
+      defense that changes the shape.
+  """
+  checks.check_choice('backward', backward, BACKWARD)
+  if backward == 'surrogate':
+    return defense.surrogate
+  if backward == 'bpda':
+    return straight_through(defense.apply, defense.surrogate)
+
+  def same(key: Key, x: Array) -> Array:
+    shape = jax.eval_shape(defense.apply, key, x).shape
+    if shape != x.shape:
+      raise ValueError(
+        f"backward='identity' needs a defense that keeps the image's shape; "
+        f'this one maps {x.shape} to {shape}: use bpda or surrogate.'
+      )
+    return x
+
+  return straight_through(defense.apply, same)

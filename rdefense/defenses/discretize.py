@@ -1,0 +1,237 @@
+"""Deterministic pixel discretization: binning, nearest code, thermometer.
+
+Paper A's transformations T and their soft approximation g,
+
+  T(v) = argmin_c dist(v, c),
+  g(v) = sum_t c_t w_t(v) / sum_t w_t(v),   w_t(v) = exp(-alpha dist(v, c_t)),
+
+with `dist` an *unsquared* norm over the channels of one pixel.
+
+>>> import jax, jax.numpy as jnp
+>>> key, x = jax.random.key(0), jnp.array([[[0.2], [0.5], [0.9]]])
+>>> binning(2).apply(key, x)[0, :, 0].tolist()
+[0.0, 1.0, 1.0]
+>>> nearest_code([[0.0], [0.75]]).apply(key, x)[0, :, 0].tolist()
+[0.0, 0.75, 0.75]
+
+References:
+  Chen, Wu, Rastogi, Liang, Jha, Towards understanding limitations of pixel
+  discretization against adversarial attacks, EuroS&P 2019,
+  https://arxiv.org/abs/1805.07816, sections 2 and 3.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rdefense import checks
+from rdefense.defenses.base import Defense
+from rdefense.types import Array, Key
+
+__all__ = [
+  'NORMS',
+  'binning',
+  'channel_distance',
+  'nearest_code',
+  'soft_assignment',
+  'thermometer',
+]
+
+NORMS = ('linf', 'l2', 'l1')
+_FEW_CODES = 8  # up to here selecting beats gathering on CPU
+
+
+def channel_distance(x: Array, codes: Array, norm: str) -> Array:
+  """Distance of every pixel to every code, over channels.
+
+  Args:
+    x: image `[..., C]`.
+    codes: `[k, C]`.
+    norm: `linf`, `l2` or `l1`, unsquared. The gradient of `linf` is split
+      evenly among tied channels; that of every norm is 0 at distance 0.
+
+  Returns:
+    Distances `[..., k]`, in the unit of `x`.
+  """
+  if codes.shape[-1] == 1:  # all norms agree on one channel
+    return jnp.abs(x - codes.reshape((1,) * (x.ndim - 1) + (-1,)))
+  codes = codes.reshape((1,) * (x.ndim - 1) + codes.shape)
+  difference = x[..., None, :] - codes
+  match norm:
+    case 'linf':
+      return jnp.abs(difference).max(-1)
+    case 'l1':
+      return jnp.abs(difference).sum(-1)
+  square = (difference**2).sum(-1)
+  positive = square > 0
+  return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
+
+
+def soft_assignment(x: Array, codes: Array, alpha, norm: str) -> Array:
+  """Mean of the codes weighted by softmax(-alpha distance): paper A's g.
+
+  Args:
+    x: image `[..., C]`.
+    codes: `[k, C]`.
+    alpha: steepness per unit of distance; as it grows, g tends to the nearest
+      code wherever that is unique.
+    norm: norm over channels, see `channel_distance`.
+
+  Returns:
+    An image of the shape of `x`.
+  """
+  weights = jax.nn.softmax(-alpha * channel_distance(x, codes, norm), axis=-1)
+  return jnp.matmul(weights, codes, precision='highest')
+
+
+def _check_codes(codes: Array) -> None:
+  if codes.ndim != 2 or codes.size == 0:
+    raise ValueError(
+      f'codes have shape {codes.shape}; expected a non-empty [k, C] array '
+      '(one channel: codes[:, None]).'
+    )
+  if isinstance(codes, jax.core.Tracer):
+    return
+  values = np.asarray(codes)
+  if not (values >= 0).all() or not (values <= 1).all():
+    raise ValueError(
+      f'codes span [{values.min():g}, {values.max():g}]; they must lie in '
+      '[0, 1]: divide by 255.'
+    )
+  if len(np.unique(values, axis=0)) < len(values):
+    raise ValueError(
+      f'codes repeat a row ({len(values)} rows, '
+      f'{len(np.unique(values, axis=0))} distinct): drop the duplicates.'
+    )
+
+
+def nearest_code(codes, alpha=10.0, norm: str = 'linf') -> Defense:
+  """Replaces every pixel by its nearest code; ties go to the lowest index.
+
+  Args:
+    codes: `[k, C]`, distinct, in [0, 1]. May be traced.
+    alpha: steepness of the surrogate per unit of distance on [0, 1] pixels.
+      Paper A: 10 on grey images; 0.1 a grey level, that is 25.5, in colour.
+    norm: `linf` (paper A), `l2` or `l1`, over the channels of a pixel.
+
+  Returns:
+    A `Defense` whose surrogate is `soft_assignment`; the key is not used.
+
+  Raises:
+    ValueError: on codes that are empty, repeated or outside [0, 1], on
+      `alpha <= 0`, on an unknown norm, and (when traced) on an image whose
+      number of channels differs from the codes'.
+  """
+  codes = jnp.asarray(codes, jnp.float32)
+  _check_codes(codes)
+  checks.check_positive('alpha', alpha, ': the surrogate has to follow T')
+  checks.check_choice('norm', norm, NORMS)
+
+  def check_channels(x: Array) -> None:
+    if x.shape[-1] != codes.shape[-1]:
+      raise ValueError(
+        f'image has {x.shape[-1]} channels, the codes have {codes.shape[-1]}: '
+        'this codebook was fitted on other data.'
+      )
+
+  def apply(key: Key, x: Array) -> Array:
+    del key
+    check_channels(x)
+    index = jnp.argmin(channel_distance(x, codes, norm), axis=-1)
+    if len(codes) > _FEW_CODES:
+      return codes[index]
+    out = jnp.zeros_like(x)
+    for i in range(len(codes)):
+      code = codes[i].reshape((1,) * (x.ndim - 1) + (-1,))
+      out = jnp.where((index == i)[..., None], code, out)
+    return out
+
+  def surrogate(key: Key, x: Array) -> Array:
+    del key
+    check_channels(x)
+    return soft_assignment(x, codes, alpha, norm)
+
+  return Defense(apply, surrogate)
+
+
+def binning(num_levels: int, alpha=10.0) -> Defense:
+  """Colour-depth reduction: T(v) = floor((k - 1) v + 1/2) / (k - 1).
+
+  Every channel is a scalar of its own, with its own soft weights. Values
+  halfway between two levels go up (whereas `nearest_code` sends a tie to the
+  lowest index).
+
+  Args:
+    num_levels: k, from 2 to 256.
+    alpha: steepness of the surrogate per unit of |v - level|, on [0, 1].
+
+  Returns:
+    A `Defense`; the key is not used.
+
+  Raises:
+    ValueError: unless 2 <= num_levels <= 256 and alpha > 0.
+  """
+  checks.check_at_least(
+    'num_levels', num_levels, 2, ': one level is a constant image'
+  )
+  if num_levels > 256:
+    raise ValueError(
+      f'num_levels={num_levels} exceeds the 256 levels of 8-bit images.'
+    )
+  checks.check_positive('alpha', alpha, ': the surrogate has to follow T')
+  levels = jnp.asarray(np.linspace(0, 1, num_levels), jnp.float32)[:, None]
+
+  def apply(key: Key, x: Array) -> Array:
+    del key
+    scaled = (num_levels - 1) * x
+    below = jnp.floor(scaled)  # v + 1/2 would round just below a half upwards
+    return (below + (scaled - below >= 0.5)) / (num_levels - 1)
+
+  def surrogate(key: Key, x: Array) -> Array:
+    del key
+    return soft_assignment(x[..., None], levels, alpha, 'linf')[..., 0]
+
+  return Defense(apply, surrogate)
+
+
+def thermometer(num_levels: int) -> Defense:
+  """Thermometer encoding: `C` channels become `C * num_levels` zeros and ones.
+
+  Level l of a value v is 1 where v > l / L, for l = 0 .. L - 1; the levels of
+  one channel are neighbours. The surrogate is the ramp clip(L v - l, 0, 1).
+  The classifier behind it has to be trained on it.
+
+  Args:
+    num_levels: L, at least 2.
+
+  Returns:
+    A `Defense` from `[H, W, C]` to `[H, W, C * num_levels]`; the key is not
+    used.
+
+  Raises:
+    ValueError: if num_levels < 2.
+
+  References:
+    Buckman, Roy, Raffel, Goodfellow, Thermometer encoding: one hot way to
+    resist adversarial examples, ICLR 2018 (complemented: here bright pixels
+    have more ones).
+  """
+  checks.check_at_least('num_levels', num_levels, 2, '')
+
+  def ramp(x: Array) -> Array:
+    levels = jnp.arange(num_levels, dtype=x.dtype)
+    levels = levels.reshape((1,) * x.ndim + (-1,))
+    return num_levels * x[..., None] - levels
+
+  def flat(x: Array) -> Array:
+    return x.reshape(*x.shape[:-2], -1)
+
+  def apply(key: Key, x: Array) -> Array:
+    del key
+    return flat((ramp(x) > 0).astype(x.dtype))
+
+  def surrogate(key: Key, x: Array) -> Array:
+    del key
+    return flat(jnp.clip(ramp(x), 0.0, 1.0))
+
+  return Defense(apply, surrogate)

@@ -1,0 +1,290 @@
+"""A defended classifier, an ensemble of attacks, data: one row an example.
+
+Attacks run one after another on the examples still standing; what they submit
+is judged on the deployed pipeline, at highest matmul precision, under keys no
+attack has seen. Rows go to disk batch by batch, so a killed run resumes where
+it stood and repeats at most one batch.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import functools
+from pathlib import Path
+import time
+from typing import NamedTuple
+import zlib
+
+import jax
+import numpy as np
+from tqdm import auto as tqdm
+
+from rdefense import checks, records
+from rdefense.attacks.driver import batch_attack
+from rdefense.attacks.recipes import Recipe, assemble
+from rdefense.attacks.wrappers import over_examples
+from rdefense.data.batches import Batch, batches
+from rdefense.data.sources import Arrays
+from rdefense.defenses.base import Defense
+from rdefense.gradients import defended
+from rdefense.losses import margin
+from rdefense.parallel import Layout, layout
+from rdefense.threats import STARTS, ball
+from rdefense.types import Array, Key, PyTree
+
+__all__ = ['Target', 'Verdicts', 'attack', 'evaluate', 'judge']
+
+
+class Target(NamedTuple):
+  """The deployed pipeline under evaluation.
+
+  `apply` and `defend` are compiled into the attack; `params` and `codes` are
+  not, so that targets that differ only there share what was compiled.
+
+  Attributes:
+    apply: `(params, x) -> logits`.
+    defend: `(codes, alpha) -> Defense`.
+    params: of the classifier.
+    codes: `[k, C]`, or None for a defense without a codebook.
+  """
+
+  apply: Callable[[PyTree, Array], Array]
+  defend: Callable[[Array | None, Array], Defense]
+  params: PyTree
+  codes: np.ndarray | None = None
+
+
+class Verdicts(NamedTuple):
+  """What one batch came to, on the host; padding rows included."""
+
+  z: np.ndarray  # [B, H, W, C], float32: what was submitted last
+  predicted: np.ndarray  # [B], int32: by the deployed pipeline at z
+  margin: np.ndarray  # [B], float32, likewise
+  gradients: np.ndarray  # [B], int32: gradients taken, all recipes together
+  broken_by: np.ndarray  # [B], int32: number of the recipe, -1 for none
+
+
+@functools.cache
+def _judge(apply, defend, where: Layout):
+  def one(key, x, y, params, codes):
+    pipeline = defended(lambda x: apply(params, x), defend(codes, 1.0))
+    logits = pipeline(key, x)
+    return logits.argmax(), margin(logits, y)
+
+  def fn(key, index, x, y, params, codes):
+    def each(key, x, y):
+      return one(key, x, y, params, codes)
+
+    with jax.default_matmul_precision('highest'):
+      return over_examples(each)(key, index, x, y)
+
+  copied, split = where.copied, where.split
+  return jax.jit(
+    fn,
+    in_shardings=(copied, split, split, split, copied, copied),
+    out_shardings=split,
+  )
+
+
+def judge(
+  target: Target,
+  key: Key,
+  index,
+  images,
+  labels,
+  where: Layout | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Predictions of the deployed pipeline.
+
+  Args:
+    target: the pipeline.
+    key: of the judgement, never shown to an attack; consumed.
+    index: `[B]`, global example numbers.
+    images: `[B, H, W, C]` in [0, 1].
+    labels: `[B]`.
+    where: devices to use; None means all of this process.
+
+  Returns:
+    `(predicted [B] int32, margin [B] float32)`.
+  """
+  where = layout() if where is None else where
+  size = len(images)
+  rows = np.minimum(np.arange(-(-size // where.num_devices) * where.num_devices), size - 1)
+  predicted, margins = jax.device_get(
+    _judge(target.apply, target.defend, where)(
+      key,
+      np.asarray(index, np.int32)[rows],
+      np.asarray(images, np.float32)[rows],
+      np.asarray(labels, np.int32)[rows],
+      target.params,
+      target.codes,
+    )
+  )
+  return predicted[:size].astype(np.int32), margins[:size]
+
+
+@functools.cache
+def _program(apply, defend, norm: str, recipe: Recipe, where, compact):
+  """One compiled attack for all recipes that differ in numbers only."""
+
+  def make_attack(operands):
+    params, codes, eps, alpha, start, step_size = operands
+    return assemble(
+      recipe,
+      lambda x: apply(params, x),
+      defend(codes, alpha),
+      ball(norm, eps),
+      start=start,
+      step_size=step_size,
+    )
+
+  return batch_attack(make_attack, where, compact)
+
+
+def attack(
+  target: Target,
+  recipes: Sequence[Recipe],
+  norm: str,
+  eps: float,
+  key: Key,
+  batch: Batch,
+  where: Layout | None = None,
+  compact: bool = True,
+) -> Verdicts:
+  """Runs recipes one after another on the examples that still stand.
+
+  Args:
+    target: the pipeline.
+    recipes: none at all means clean accuracy.
+    norm: of the ball, one of `threats.NORMS`.
+    eps: its radius in [0, 1] pixel units.
+    key: root key; recipe keys are folded in by name, so that they depend
+      neither on the order nor on which others run. Consumed.
+    batch: examples; padding rows are not attacked.
+    where: devices to use; None means all of this process.
+    compact: leave examples that are done out of the batch.
+
+  Returns:
+    `Verdicts`, judged on the deployed pipeline.
+  """
+  checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
+  where = layout() if where is None else where
+  judging = jax.random.fold_in(key, zlib.crc32(b'judge'))
+  z = batch.image
+  predicted, margins = judge(target, judging, batch.index, z, batch.label, where)
+  gradients = np.zeros(len(z), np.int32)
+  broken_by = np.full(len(z), -1, np.int32)
+  for number, recipe in enumerate(recipes):
+    standing = predicted == batch.label
+    active = batch.mask & (standing | recipe.every_example)
+    kind = recipe._replace(
+      name='', step_size=0.0, num_steps=0, start='', alpha=0.0,
+      every_example=False,
+    )
+    program = _program(
+      target.apply, target.defend, norm, kind, where, compact
+    )
+    operands = (
+      target.params,
+      target.codes,
+      np.float32(eps),
+      np.float32(recipe.alpha),
+      np.int32(STARTS.index(recipe.start)),
+      np.float32(recipe.step_size),
+    )
+    out = program(
+      operands,
+      jax.random.fold_in(key, zlib.crc32(recipe.name.encode())),
+      recipe.num_steps,
+      batch.index,
+      batch.image,
+      batch.label,
+      active,
+    )
+    z = np.where(active[:, None, None, None], out.z, z)
+    gradients += out.gradients * recipe.num_restarts
+    predicted, margins = judge(
+      target, judging, batch.index, z, batch.label, where
+    )
+    fallen = standing & active & (predicted != batch.label)
+    broken_by[fallen] = number
+    if not (batch.mask & (predicted == batch.label)).any():
+      break
+  return Verdicts(z, predicted, margins, gradients, broken_by)
+
+
+def evaluate(
+  target: Target,
+  arrays: Arrays,
+  recipes: Sequence[Recipe],
+  norm: str,
+  eps: float,
+  key: Key,
+  directory,
+  batch_size: int = 500,
+  num_examples: int | None = None,
+  where: Layout | None = None,
+  title: str = '',
+) -> Mapping[str, np.ndarray]:
+  """Attacks a whole dataset, shard by shard, and returns its rows.
+
+  Args:
+    target: the pipeline.
+    arrays: the dataset, in order.
+    recipes: the ensemble; none means clean accuracy.
+    norm: of the ball.
+    eps: its radius in [0, 1] pixel units.
+    key: root key; consumed.
+    directory: where this condition's shards lie; present ones are not
+      computed again.
+    batch_size: examples a shard.
+    num_examples: the first so many; None means all.
+    where: devices to use; None means all of this process.
+    title: shown by the progress bar with the robust count so far.
+
+  Returns:
+    Columns sorted by example: `index`, `label`, and under `verdict/`
+    `predicted`, `margin`, `gradients`, `broken_by`, `seconds`.
+
+  Raises:
+    ValueError: on labels out of range or a damaged shard.
+  """
+  total = len(arrays.images)
+  total = total if num_examples is None else min(num_examples, total)
+  checks.check_labels(arrays.labels, len(arrays.images), arrays.num_classes)
+  finished = records.completed(directory)
+  robust, seen = 0, 0
+  with tqdm.tqdm(total=total, desc=title, unit='img') as bar:
+    for number, batch in enumerate(
+      batches(arrays, batch_size, np.arange(total))
+    ):
+      if number not in finished:
+        columns = _shard(
+          target, recipes, norm, eps, key, batch, where
+        )
+        records.write_shard(directory, number, columns)
+      else:
+        columns = records.read_shard(
+          Path(directory) / f'shard-{number:05d}.npz'
+        )
+      correct = columns['verdict/predicted'] == columns['label']
+      robust, seen = robust + int(correct.sum()), seen + len(correct)
+      bar.set_postfix_str(f'correct {robust}/{seen} = {100 * robust / seen:.2f}%')
+      bar.update(len(correct))
+  return records.read(directory)
+
+
+def _shard(target, recipes, norm, eps, key, batch, where):
+  begin = time.perf_counter()
+  verdicts = attack(target, recipes, norm, eps, key, batch, where)
+  seconds = time.perf_counter() - begin
+  rows = batch.mask
+  return {
+    'index': batch.index[rows].astype(np.int64),
+    'label': batch.label[rows],
+    'verdict/predicted': verdicts.predicted[rows],
+    'verdict/margin': verdicts.margin[rows],
+    'verdict/gradients': verdicts.gradients[rows],
+    'verdict/broken_by': verdicts.broken_by[rows],
+    'verdict/seconds': np.full(
+      rows.sum(), seconds / rows.sum(), np.float32
+    ),
+  }

@@ -1,0 +1,164 @@
+"""Training: natural, adversarial, and on discretized images.
+
+One step of every method is: make the images (attack them, or not), put the
+defense in front (or not), take one Optax step on the cross-entropy. The
+adversarial images come from the very `attacks.driver` that evaluates, run
+before the loss is differentiated. All randomness is a function of
+(key, step, example), so a resumed run repeats the same steps exactly.
+
+References:
+  Madry et al., 2018, https://arxiv.org/abs/1706.06083; paper A's settings in
+  PROTOCOL A7; fast adversarial training with few large steps: Wong, Rice,
+  Kolter, 2020, https://arxiv.org/abs/2001.03994.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rdefense.attacks.driver import batch_attack
+from rdefense.attacks.recipes import Recipe, assemble
+from rdefense.data.batches import Batch
+from rdefense.defenses.base import Defense
+from rdefense.models.base import Classifier
+from rdefense.parallel import Layout, layout
+from rdefense.threats import ball
+from rdefense.types import Array, Key, PyTree
+
+__all__ = ['TrainState', 'attacker', 'initial', 'updater']
+
+
+class TrainState(NamedTuple):
+  """Everything a checkpoint holds."""
+
+  step: Array  # shape=(), int32: steps taken
+  params: PyTree
+  opt_state: optax.OptState
+
+
+def initial(
+  classifier: Classifier,
+  tx: optax.GradientTransformation,
+  key: Key,
+  x: Array,
+) -> TrainState:
+  """A fresh state.
+
+  Args:
+    classifier: the network.
+    tx: its optimiser.
+    key: consumed by the initialisation.
+    x: one image `[H, W, C]` as the network sees it, after the defense.
+  """
+  params = classifier.init(key, x)
+  return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params))
+
+
+def updater(
+  classifier: Classifier,
+  tx: optax.GradientTransformation,
+  defense: Defense,
+  reduction: str = 'mean',
+  where: Layout | None = None,
+) -> Callable:
+  """Compiles one optimiser step on the defended classifier.
+
+  Args:
+    classifier: the network.
+    tx: its optimiser.
+    defense: in front of it; only `apply` is used.
+    reduction: `mean` or `sum` of the cross-entropy over the batch (paper A's
+      MNIST network: sum).
+    where: devices to use; None means all of this process.
+
+  Returns:
+    `(state, key, index, x, y) -> (state, metrics)`, with `metrics` the mean
+    `loss` and `accuracy`; `state` is donated, the key consumed.
+
+  Raises:
+    ValueError: on an unknown reduction.
+  """
+  if reduction not in ('mean', 'sum'):
+    raise ValueError(f"reduction={reduction!r} is neither 'mean' nor 'sum'.")
+  where = layout() if where is None else where
+
+  def objective(params, keys, x, y):
+    def one(key, x):
+      return classifier.apply(params, defense.apply(key, x))
+
+    logits = jax.vmap(one)(keys, x)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
+    value = losses.sum() if reduction == 'sum' else losses.mean()
+    accuracy = (logits.argmax(-1) == y).mean()
+    return value, {'loss': losses.mean(), 'accuracy': accuracy}
+
+  def update(state: TrainState, key: Key, index, x, y):
+    key = jax.random.fold_in(key, state.step)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
+    grads, metrics = jax.grad(objective, has_aux=True)(
+      state.params, keys, x, y
+    )
+    updates, opt_state = tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return TrainState(state.step + 1, params, opt_state), metrics
+
+  copied, split = where.copied, where.split
+  return jax.jit(
+    update,
+    in_shardings=(copied, copied, split, split, split),
+    out_shardings=copied,
+    donate_argnums=0,
+  )
+
+
+def attacker(
+  classifier: Classifier,
+  defense: Defense,
+  recipe: Recipe,
+  norm: str = 'linf',
+  where: Layout | None = None,
+) -> Callable[..., np.ndarray]:
+  """Compiles the attack of adversarial training.
+
+  Args:
+    classifier: the network under training.
+    defense: in front of it, attacked as the recipe says.
+    recipe: which attack; its step size is a multiple of the radius, and what
+      it keeps is the point after `num_steps` steps, not evaluated.
+    norm: of the ball.
+    where: devices to use; None means all of this process.
+
+  Returns:
+    `(params, key, batch, eps) -> images` `[B, H, W, C]`; eps and params may
+    change without recompilation; the key is consumed.
+  """
+
+  def make_attack(operands):
+    params, eps = operands
+    return assemble(
+      recipe,
+      lambda x: classifier.apply(params, x),
+      defense,
+      ball(norm, eps),
+      step_size=recipe.step_size * eps,
+    )
+
+  recipe = recipe._replace(keep='next')
+  attack = batch_attack(make_attack, where, compact=False)
+
+  def adversarial(params, key: Key, batch: Batch, eps: float) -> np.ndarray:
+    return attack(
+      (params, np.float32(eps)),
+      key,
+      recipe.num_steps - 1,
+      batch.index,
+      batch.image,
+      batch.label,
+      batch.mask,
+    ).z
+
+  return adversarial

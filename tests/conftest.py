@@ -1,0 +1,44 @@
+"""Settings and fixtures of the whole suite, the doctests of rdefense included.
+
+The settings are made when this file is imported, before JAX starts a backend.
+"""
+
+import os
+import pathlib
+
+import jax
+import matplotlib
+import pytest
+
+matplotlib.use('Agg')
+
+# Eight CPU devices, so that sharded code is tested on any machine.
+jax.config.update('jax_num_cpu_devices', 8)
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+jax.config.update('jax_debug_key_reuse', True)
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def pytest_runtest_setup(item):
+  if item.get_closest_marker('gpu') and jax.default_backend() != 'gpu':
+    pytest.skip(f'needs a GPU; JAX runs on {jax.default_backend()}')
+
+
+@pytest.fixture
+def key():
+  """A key that is the same in every run."""
+  return jax.random.key(20190610)
+
+
+@pytest.fixture(scope='session')
+def data_dir():
+  """The folder of prepared tensorflow-datasets; skips where there is none."""
+  named = os.environ.get('TFDS_DATA_DIR')
+  path = pathlib.Path(named) if named else _ROOT.parent / 'shared/data/tfds'
+  if not path.is_dir():
+    pytest.skip(
+      f'no datasets: {path} is not a folder; set TFDS_DATA_DIR to one that '
+      'tensorflow-datasets has prepared'
+    )
+  return path

@@ -1,0 +1,308 @@
+"""Codes that minimise a sum of distances, against brute force and SciPy."""
+
+import itertools
+import time
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+import jax
+import numpy as np
+import pytest
+from scipy.spatial import distance
+
+from rdefense.defenses import codebooks, medoids
+
+METRICS = {'l1': 'cityblock', 'l2': 'euclidean', 'linf': 'chebyshev'}
+
+
+@pytest.fixture(scope='module')
+def grey(data_dir):
+  """Counted train images of a one-channel dataset, by its name."""
+  tfds = pytest.importorskip('tensorflow_datasets')
+  counted = {}
+
+  def colors(name):
+    if not (data_dir / name).is_dir():
+      pytest.skip(f'no {name} in {data_dir}')
+    if name not in counted:
+      source = tfds.data_source(
+        name, split='train', data_dir=str(data_dir), download=False
+      )
+      counted[name] = codebooks.colors_from_images(
+        np.stack([row['image'] for row in source])
+      )
+    return counted[name]
+
+  return colors
+
+
+@pytest.fixture(scope='module')
+def cifar(data_dir):
+  path = data_dir.parent / 'cifar10_train_colours.npz'
+  if not path.is_file():
+    pytest.skip(f'no {path.name} beside {data_dir}')
+  with np.load(path) as file:
+    packed = np.cumsum(file['step'].astype(np.int64))
+    counts = file['count'].astype(np.int64)
+  values = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], 1)
+  return codebooks.colors_from_histogram(values.astype(np.uint8), counts)
+
+
+@pytest.fixture(scope='module')
+def blobs():
+  """Some 900 distinct colours in 25 clusters, weighted."""
+  rng = np.random.default_rng(0)
+  centres = rng.integers(20, 236, (25, 3))
+  pixels = centres[rng.integers(25, size=20_000)]
+  pixels = np.rint(pixels + rng.normal(0, 0.6, pixels.shape)).astype(np.uint8)
+  return codebooks.colors_from_images(pixels.reshape(20, 10, 100, 3))
+
+
+def colors_of(max_size=9, channels=3, top=255):
+  return st.integers(4, max_size).flatmap(
+    lambda n: st.builds(
+      codebooks.colors_from_histogram,
+      hnp.arrays(
+        np.uint8,
+        (n, channels),
+        elements=st.integers(0, top),
+        unique=channels == 1,
+      ),
+      hnp.arrays(np.int64, n, elements=st.integers(1, 20)),
+    )
+  )
+
+
+def literal_cost(colors, rows, norm):
+  table = distance.cdist(
+    colors.values[list(rows)].astype(float),
+    colors.values.astype(float),
+    METRICS[norm],
+  )
+  return float(table.min(0) @ colors.counts) / 255
+
+
+def brute_force(colors, num_codes, norm):
+  return min(
+    literal_cost(colors, rows, norm)
+    for rows in itertools.combinations(range(len(colors.counts)), num_codes)
+  )
+
+
+def rows_of(colors, codebook):
+  grey = np.rint(255 * codebook.codes).astype(int).tolist()
+  return [colors.values.tolist().index(code) for code in grey]
+
+
+@given(colors_of(), st.integers(2, 3), st.sampled_from(sorted(METRICS)))
+@settings(max_examples=40, deadline=None)
+def test_medoids_agree_with_all_subsets(colors, num_codes, norm):
+  if len(colors.counts) < num_codes:
+    return
+  book = medoids.medoids(
+    jax.random.key(1), colors, num_codes, norm, num_restarts=12
+  )
+  best = brute_force(colors, num_codes, norm)
+  # Distances are compared in float32 during the search.
+  assert book.provenance['cost']['total'] == pytest.approx(best, rel=1e-6)
+  assert book.counts.sum() == colors.counts.sum()
+
+
+@pytest.mark.parametrize('norm', sorted(METRICS))
+def test_no_single_swap_lowers_the_cost(norm):
+  rng = np.random.default_rng(4)
+  colors = codebooks.colors_from_histogram(
+    rng.integers(0, 256, (120, 3), dtype=np.uint8), rng.integers(1, 9, 120)
+  )
+  book = medoids.medoids(jax.random.key(0), colors, 6, norm)
+  rows = rows_of(colors, book)
+  total = literal_cost(colors, rows, norm)
+  assert book.provenance['cost']['total'] == pytest.approx(total, rel=1e-12)
+  for place, row in itertools.product(range(6), range(len(colors.counts))):
+    swapped = rows[:place] + [row] + rows[place + 1 :]
+    assert literal_cost(colors, swapped, norm) >= total * (1 - 1e-6)
+
+
+@given(colors_of(max_size=10, channels=1), st.integers(2, 4))
+@settings(max_examples=60, deadline=None)
+def test_exact_1d_agrees_with_all_subsets(colors, num_codes):
+  book = medoids.medoids_exact_1d(colors, num_codes)
+  assert book.provenance['cost']['total'] == pytest.approx(
+    brute_force(colors, num_codes, 'l1'), rel=1e-12
+  )
+  assert len(np.unique(book.codes)) == num_codes
+
+
+@given(colors_of(max_size=60, channels=1), st.integers(2, 4))
+@settings(max_examples=30, deadline=None)
+def test_medoids_never_beat_the_exact_optimum(colors, num_codes):
+  exact = medoids.medoids_exact_1d(colors, num_codes)
+  book = medoids.medoids(jax.random.key(2), colors, num_codes, num_restarts=3)
+  ratio = (book.provenance['cost']['total'] + 1e-9) / (
+    exact.provenance['cost']['total'] + 1e-9
+  )
+  assert 1 - 1e-9 <= ratio < 1.2
+
+
+@pytest.mark.slow  # decodes 60,000 images
+@pytest.mark.parametrize('name, top', [('mnist', 252), ('fashion_mnist', 192)])
+def test_medoids_of_grey_datasets(grey, name, top):
+  expected = codebooks.pixel_units([[0], [top]])
+  exact = medoids.medoids_exact_1d(grey(name), 2)
+  np.testing.assert_array_equal(exact.codes, expected)
+  for seed in range(3):
+    book = medoids.medoids(jax.random.key(seed), grey(name), 2)
+    np.testing.assert_array_equal(book.codes, expected)
+    assert book.provenance['cost'] == exact.provenance['cost']
+
+
+@pytest.mark.slow  # decodes 60,000 images
+def test_means_of_mnist(grey):
+  book = medoids.means(jax.random.key(0), grey('mnist'), 2)
+  # The published figures have four decimals.
+  np.testing.assert_allclose(book.codes[:, 0], [0.0121, 0.8756], atol=5e-5)
+  assert book.counts.sum() == 60_000 * 784
+
+
+@pytest.mark.parametrize('norm', sorted(METRICS))
+def test_sampled_search_is_close_to_the_exhaustive_one(blobs, norm):
+  whole = medoids.medoids(jax.random.key(0), blobs, 25, norm)
+  part = medoids.medoids(
+    jax.random.key(0), blobs, 25, norm, num_candidates=200, num_points=400
+  )
+  assert len(blobs.counts) > 200
+  ratio = part.provenance['cost']['total'] / whole.provenance['cost']['total']
+  assert ratio < 1.03
+  rows = rows_of(blobs, part)
+  assert part.provenance['cost']['total'] == pytest.approx(
+    literal_cost(blobs, rows, norm), rel=1e-12
+  )
+
+
+def test_medoids_are_a_function_of_the_key_and_the_multiset(blobs):
+  images = np.repeat(blobs.values, blobs.counts, axis=0)[None, None]
+  shuffled = images[:, :, np.random.default_rng(0).permutation(images.shape[2])]
+  for size in (200, 4096):
+    books = [
+      medoids.medoids(
+        jax.random.key(5), colors, 10, num_candidates=size, num_rounds=3
+      )
+      for colors in (blobs, images, shuffled)
+    ]
+    for book in books[1:]:
+      np.testing.assert_array_equal(book.codes, books[0].codes)
+      assert book.provenance == books[0].provenance
+
+
+def test_exact_recentring_agrees_with_all_members(blobs):
+  rows = np.arange(0, len(blobs.counts), 60)
+  fit = medoids._assign(blobs, rows, 'l1')
+  moved = medoids._recentre_exactly(blobs, fit)
+  for code, row in enumerate(moved):
+    members = np.flatnonzero(fit.near == code)
+    points = blobs.values[members].astype(float)
+    totals = distance.cdist(points, points, 'cityblock') @ blobs.counts[members]
+    assert row == members[totals.argmin()]
+
+
+@pytest.mark.parametrize('norm', sorted(METRICS))
+def test_cost_agrees_with_scipy(blobs, norm):
+  codes = np.random.default_rng(1).random((30, 3)).astype(np.float32)
+  table = distance.cdist(codes, blobs.values / 255, METRICS[norm])
+  cost = medoids.cost(blobs, codes, norm)
+  assert cost.total == pytest.approx(table.min(0) @ blobs.counts, rel=1e-12)
+  assert cost.mean == pytest.approx(cost.total / blobs.counts.sum(), rel=1e-12)
+
+
+def test_cost_of_pixels_is_exact(blobs):
+  assert medoids.cost(blobs, codebooks.pixel_units(blobs.values)).total == 0
+
+
+def test_means_are_close_to_a_local_optimum(blobs):
+  book = medoids.means(jax.random.key(0), blobs, 25, num_restarts=3)
+  near = distance.cdist(book.codes, blobs.values / 255).argmin(0)
+  for code in range(25):
+    own = near == code
+    # scikit-learn stops once centres move little.
+    np.testing.assert_allclose(
+      np.average(blobs.values[own] / 255, axis=0, weights=blobs.counts[own]),
+      book.codes[code],
+      atol=1e-3,
+    )
+    assert book.counts[code] == blobs.counts[own].sum()
+
+
+def test_sampled_sums_are_unbiased():
+  rng = np.random.default_rng(0)
+  counts = np.array([1, 1, 1, 5, 1000])
+  sums = np.zeros(5)
+  for _ in range(4000):
+    rows, weights = medoids._sample(rng, counts, 8)
+    sums[rows] += weights
+  # Ten standard errors of the rarest colour's estimate are about 0.2.
+  np.testing.assert_allclose(sums / 4000, counts, rtol=0.2)
+
+
+def test_means_on_a_sample_are_costed_on_all(blobs):
+  book = medoids.means(jax.random.key(0), blobs, 10, num_points=100)
+  assert book.counts.sum() == blobs.counts.sum() == 20_000
+  assert book.provenance['cost']['total'] == pytest.approx(
+    medoids.cost(blobs, book.codes, 'l2').total
+  )
+
+
+@pytest.mark.slow
+def test_cifar_medoids_beat_snapped_means(cifar):
+  start = time.perf_counter()
+  book = medoids.medoids(jax.random.key(0), cifar, 300)
+  # The promise is for two cores.
+  assert time.perf_counter() - start < 300
+  assert book.counts.sum() == 51_200_000
+  centres = 255 * medoids.means(jax.random.key(0), cifar, 300).codes
+  snapped = cifar.values[
+    medoids.cKDTree(cifar.values).query(centres.astype(float))[1]
+  ]
+  rival = medoids.cost(cifar, codebooks.pixel_units(np.unique(snapped, axis=0)))
+  assert book.provenance['cost']['mean'] < rival.mean
+  assert book.provenance['cost']['mean'] < 0.0502
+
+
+@pytest.mark.parametrize(
+  'call, match',
+  [
+    (lambda key, c: medoids.medoids(key, c, 1), 'num_codes=1'),
+    (lambda key, c: medoids.medoids(key, c, 5), 'num_codes=5 exceeds the 4'),
+    (lambda key, c: medoids.means(key, c, 5), 'num_codes=5 exceeds the 4'),
+    (lambda key, c: medoids.medoids_exact_1d(c, 5), 'num_codes=5 exceeds'),
+    (lambda key, c: medoids.medoids(key, c, 2, 'l3'), "norm='l3'"),
+    (lambda key, c: medoids.cost(c, [[0.0], [1.0]], 'l0'), "norm='l0'"),
+    (lambda key, c: medoids.cost(c, [[0.0, 0.5]]), 'channels'),
+    (lambda key, c: medoids.cost(c, [[0.0], [255.0]]), 'divide by 255'),
+    (
+      lambda key, c: medoids.medoids(key, c, 2, num_restarts=0),
+      'num_restarts=0',
+    ),
+    (
+      lambda key, c: medoids.medoids(key, c, 3, num_candidates=2),
+      'num_candidates=2',
+    ),
+    (lambda key, c: medoids.medoids(0, c, 2), 'jax.random.key'),
+    (
+      lambda key, c: medoids.medoids(key, c.values[None, None] / 255, 2),
+      'pass the uint8 images',
+    ),
+    (
+      lambda key, c: medoids.medoids_exact_1d(
+        np.zeros((1, 2, 2, 3), np.uint8) + c.values[:, 0].reshape(2, 2, 1), 2
+      ),
+      '3 channels',
+    ),
+  ],
+)
+def test_bad_input(key, call, match):
+  colors = codebooks.colors_from_histogram(
+    np.uint8([[1], [2], [3], [4]]), [1, 1, 1, 1]
+  )
+  with pytest.raises(ValueError, match=match):
+    call(key, colors)

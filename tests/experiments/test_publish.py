@@ -1,0 +1,277 @@
+"""Published figures: stable keys, atomic merges, nothing typed by hand."""
+
+import json
+from pathlib import Path
+import re
+import threading
+
+import numpy as np
+import pytest
+
+from configs.paper.published import PUBLISHED
+from experiments import publish
+from rdefense import records
+
+DOCS = Path(__file__).parents[2] / 'docs'
+
+
+def entry(value=97.0, **changes):
+  fields = {
+    'value': value,
+    'low': value - 1,
+    'high': value + 1,
+    'examples': 500,
+    'preset': 'small',
+    'command': 'python -m experiments.reproduce',
+    'commit': 'c' * 40,
+    'device': 'cpu',
+    'date': '2026-11-23',
+    'unit': '%',
+  }
+  return publish.Entry(**(fields | changes))
+
+
+def rendered(new):
+  return publish.render(
+    {key: value._asdict() for key, value in new.items()}, PUBLISHED
+  )
+
+
+def line(text, *words):
+  (found,) = [
+    row
+    for row in text.splitlines()
+    if row.startswith('|') and all(word in row for word in words)
+  ]
+  return [cell.strip() for cell in found.strip('|').split(' | ')]
+
+
+@pytest.mark.parametrize(
+  'dataset, eps', [('mnist', '0.3'), ('fashion_mnist', '0.1')]
+)
+def test_the_papers_table_is_complete(dataset, eps):
+  keys = {
+    f'{dataset}/{setting}/{condition}'
+    for setting in ('nat_pre', 'adv_pre')
+    for condition in ('clean', f'eps{eps}/pgd100')
+  }
+  keys |= {
+    f'{dataset}/{codebook}/disc_{model}/{condition}'
+    for codebook in ('binning', 'density', 'medoids')
+    for model in ('nat_pre', 'adv_pre', 'nat_re', 'adv_re')
+    for condition in ('clean', f'eps{eps}/paper_a')
+  }
+  assert {key for key in PUBLISHED if key.startswith(f'{dataset}/')} == keys
+
+
+def test_the_papers_table_is_consistent():
+  tables = {'binning': 'Table I', 'density': 'Table II', 'medoids': 'Table III'}
+  for key, (value, source) in PUBLISHED.items():
+    assert source == tables.get(key.split('/')[1], 'Table I')
+    assert 0 <= value <= 100 and round(value, 2) == value
+    setting, _, condition = key.partition('/eps')
+    if condition:
+      assert value < PUBLISHED[f'{setting}/clean'][0]
+
+
+def test_fashion_codes_coincide_in_tables_one_and_two():
+  # PROTOCOL A3: both give codes {0, 1}, so unchanged models agree exactly.
+  for model in ('nat_pre', 'adv_pre'):
+    for condition in ('clean', 'eps0.1/paper_a'):
+      one, two = (
+        PUBLISHED[f'fashion_mnist/{book}/disc_{model}/{condition}'][0]
+        for book in ('binning', 'density')
+      )
+      assert one == two
+
+
+@pytest.mark.parametrize(
+  'ours, theirs',
+  [
+    ('mnist/disc_adv_pre/clean', 'mnist/density/disc_adv_pre/clean'),
+    ('mnist/density/disc_adv_pre/clean', 'mnist/density/disc_adv_pre/clean'),
+    ('mnist/medoids/nat_pre/clean', 'mnist/nat_pre/clean'),
+    ('mnist/nat_pre/eps0.3/pgd100', 'mnist/nat_pre/eps0.3/pgd100'),
+    ('benchmark/cnn/speed', 'benchmark/cnn/speed'),
+  ],
+)
+def test_our_keys_find_the_papers(ours, theirs):
+  assert publish.published_key(ours) == theirs
+
+
+def test_references_of_a_report_are_those_of_its_codebook():
+  found = publish.references(PUBLISHED, 'mnist', 'medoids')
+  assert len(found) == 4 + 8
+  assert found['disc_nat_re/eps0.3/paper_a'] == (80.66, 'Table III')
+  assert found['nat_pre/clean'] == (99.17, 'Table I')
+
+
+def test_merging_keeps_others_and_sorts(tmp_path):
+  path = tmp_path / 'docs' / 'results.json'
+  publish.publish(path, {'mnist/nat_pre/clean': entry(99.0)})
+  publish.publish(path, {'benchmark/speed': entry(), 'mnist/a/b': entry()})
+  publish.publish(path, {'mnist/nat_pre/clean': entry(98.0)})
+  stored = json.loads(path.read_text())
+  assert list(stored) == ['benchmark/speed', 'mnist/a/b', 'mnist/nat_pre/clean']
+  assert stored['mnist/nat_pre/clean']['value'] == 98.0
+  assert publish.Entry(**stored['benchmark/speed']) == entry()
+
+
+def test_experiments_that_end_together_both_find_their_place(tmp_path):
+  path = tmp_path / 'results.json'
+  threads = [
+    threading.Thread(
+      target=publish.publish, args=(path, {f'benchmark/run{i}': entry()})
+    )
+    for i in range(12)
+  ]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join()
+  assert len(json.loads(path.read_text())) == 12
+
+
+@pytest.mark.parametrize(
+  'key, value, word',
+  [
+    ('mnist', entry(), 'key'),
+    ('mnist//clean', entry(), 'key'),
+    ('MNIST/clean', entry(), 'key'),
+    ('mnist/clean', entry(low=98.0), 'outside'),
+    ('mnist/clean', entry(0.97, low=96.0, high=98.0), 'unit'),
+  ],
+)
+def test_bad_entries_change_nothing(tmp_path, key, value, word):
+  path = tmp_path / 'results.json'
+  publish.publish(path, {'mnist/nat_pre/clean': entry()})
+  before = path.read_bytes()
+  with pytest.raises(ValueError, match=word):
+    publish.publish(path, {'mnist/good/key': entry(), key: value})
+  assert path.read_bytes() == before
+
+
+def test_damaged_results_are_not_overwritten(tmp_path):
+  path = tmp_path / 'results.json'
+  path.write_text('{"mnist/nat')
+  with pytest.raises(ValueError, match='results.json'):
+    publish.publish(path, {'mnist/nat_pre/clean': entry()})
+  assert path.read_text() == '{"mnist/nat'
+
+
+def test_an_evaluation_becomes_entries():
+  tally = records.tally(np.arange(200) < 150)
+  found = publish.entries(
+    {
+      'settings': {
+        'disc_adv_pre': {
+          'conditions': {'eps0.3/paper_a': tally._asdict() | {'gradients': 3}}
+        }
+      },
+      'preset': 'small',
+      'command': 'c',
+      'environment': {
+        'commit': 'f' * 40,
+        'dirty': True,
+        'device': 'cpu',
+        'date': 'today',
+      },
+    },
+    'mnist',
+  )
+  assert found['mnist/disc_adv_pre/eps0.3/paper_a'] == publish.Entry(
+    75.0,
+    tally.low,
+    tally.high,
+    200,
+    'small',
+    'c',
+    'f' * 40 + '+changes',
+    'cpu',
+    'today',
+    '%',
+  )
+
+
+def test_ours_stands_beside_the_papers():
+  text = rendered(
+    {
+      'mnist/disc_adv_pre/eps0.3/paper_a': entry(97.0),
+      'mnist/disc_adv_pre/eps0.3/ensemble': entry(93.0),
+      'mnist/medoids/disc_adv_pre/clean': entry(98.5),
+      'mnist/nat_pre/clean': entry(99.25),
+    }
+  )
+  row = line(text, 'eps0.3/paper_a', 'density')
+  assert row[3:7] == [
+    '97.00 % [96.00, 98.00]',
+    '500',
+    '97.24 (Table II)',
+    '−0.24',
+  ]
+  assert line(text, 'medoids')[5:7] == ['98.17 (Table III)', '+0.33']
+  assert line(text, 'ensemble')[5:7] == ['–', '–'], 'the paper has no such row'
+  assert line(text, '`nat_pre`')[1:3] == ['–', '`clean`']
+  assert text.index('`nat_pre`') < text.index('`disc_adv_pre`')
+
+
+def test_other_groups_show_their_targets():
+  text = rendered(
+    {
+      'benchmark/small_cnn/speed': entry(
+        2851.25,
+        low=None,
+        high=None,
+        examples=None,
+        unit='images/s',
+        target='at least 2,617 (torchattacks)',
+      ),
+      'codebooks/mnist/second': entry(253, low=None, high=None, unit=''),
+    }
+  )
+  assert '## benchmark' in text and '## codebooks' in text
+  row = line(text, 'small_cnn/speed')
+  assert row[1:4] == ['2,851.25 images/s', '–', 'at least 2,617 (torchattacks)']
+  assert line(text, 'mnist/second')[1] == '253'
+
+
+def test_runs_are_numbered_and_name_command_and_commit():
+  text = rendered(
+    {
+      'mnist/nat_pre/clean': entry(),
+      'mnist/adv_pre/clean': entry(commit='d' * 40 + '+changes'),
+      'mnist/disc_adv_pre/clean': entry(),
+    }
+  )
+  assert [
+    line(text, f'`{name}`')[-1]
+    for name in ('nat_pre', 'adv_pre', 'disc_adv_pre')
+  ] == ['1', '2', '1']
+  assert re.search(r'^1\. .*`cccccccccccc`, .*reproduce', text, re.M)
+  assert re.search(r'^2\. .*`dddddddddddd` with uncommitted', text, re.M)
+
+
+def test_rendering_does_not_depend_on_the_order_of_keys():
+  new = {
+    f'mnist/{s}/clean': entry(command=s)
+    for s in ('nat_pre', 'adv_pre', 'disc_nat_re')
+  }
+  assert rendered(new) == rendered(dict(reversed(new.items())))
+  assert 'No figure' in rendered({})
+
+
+def test_main_prints_the_page_from_the_file(tmp_path, monkeypatch):
+  monkeypatch.setattr(publish, '_DOCS', tmp_path)
+  new = {'mnist/nat_pre/clean': entry()}
+  publish.publish(tmp_path / 'results.json', new)
+  publish.main(['publish'])
+  assert (tmp_path / 'RESULTS.md').read_text() == rendered(new)
+
+
+@pytest.mark.skipif(
+  not (DOCS / 'results.json').exists(), reason='no figure is published yet'
+)
+def test_the_committed_page_is_printed_from_the_committed_figures():
+  results = records.read_json(DOCS / 'results.json')
+  page = (DOCS / 'RESULTS.md').read_text()
+  assert page == publish.render(results, PUBLISHED)
