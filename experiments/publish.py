@@ -39,6 +39,7 @@ _PLAIN = ('nat_pre', 'adv_pre')
 _DISCRETIZED = ('disc_nat_pre', 'disc_adv_pre', 'disc_nat_re', 'disc_adv_re')
 _CODEBOOKS = ('binning', 'density', 'medoids')
 _DEFAULT = 'density'
+_HEADER = 'setting codebook condition ours n paper difference run'.split()
 
 
 class Entry(NamedTuple):
@@ -188,27 +189,15 @@ def render(
   if not results:
     parts.append('No figure is published yet.')
   for group, keys in sorted(groups.items()):
-    runs = list(
-      dict.fromkeys(
-        _run(Entry(**results[key])) for key in sorted(keys, key=_order)
-      )
-    )
-    ours = [key for key in sorted(keys, key=_order) if _split(key)[2]]
-    rest = [key for key in sorted(keys) if not _split(key)[2]]
+    keys = sorted(keys, key=_order)
+    runs = list(dict.fromkeys(_run(Entry(**results[key])) for key in keys))
+    ours = [key for key in keys if _split(key)[2]]
+    rest = [key for key in keys if not _split(key)[2]]
     parts.append(f'## {group}')
     if ours:
       parts.append(
         _table(
-          (
-            'setting',
-            'codebook',
-            'condition',
-            'ours',
-            'n',
-            'paper',
-            'difference',
-            'run',
-          ),
+          _HEADER,
           [
             _setting_row(key, Entry(**results[key]), published, runs)
             for key in ours
@@ -264,7 +253,8 @@ def _run_line(preset, command, commit, device, date):
   commit = re.sub(
     r'^([0-9a-f]{12})[0-9a-f]{28}$', r'\1', commit.removesuffix('+changes')
   )
-  return f'preset `{preset}`, {device}, commit `{commit}`{dirty}, {date}: `{command}`'
+  where = f'preset `{preset}`, {device}, commit `{commit}`{dirty}'
+  return f'{where}, {date}: `{command}`'
 
 
 def _ours(entry):
@@ -311,7 +301,7 @@ def _examples(entry):
 
 
 def _table(header, rows):
-  lines = [header, ('---',) * len(header), *rows]
+  lines = [tuple(header), ('---',) * len(header), *rows]
   return '\n'.join(
     f'| {" | ".join(cell.replace("|", chr(92) + "|") for cell in line)} |'
     for line in lines

@@ -387,7 +387,7 @@ def _html_cell(cell):
   width = entry['high'] - entry['low']
   return (
     f'<strong>{first}</strong>'
-    '<span class="bar" title="0 to 100%; dark: interval; orange: the paper">'
+    '<span class="bar" title="0 to 100%; shaded: interval; orange: the paper">'
     f'<i style="width:{entry["percent"]:.2f}%"></i>'
     f'<u style="left:{entry["low"]:.2f}%;width:{width:.2f}%"></u>'
     f'{mark}</span>{small}'

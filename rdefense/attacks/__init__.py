@@ -1,0 +1,32 @@
+"""Attacks: Optax chains inside a threat, wrappers round them, their driver."""
+
+from rdefense.attacks.base import Attack, AttackInfo, Outcome, run
+from rdefense.attacks.driver import Attacked, batch_attack
+from rdefense.attacks.pgd import adam, mi_fgsm, pgd, sign_adam, steepest
+from rdefense.attacks.recipes import Recipe, adaptive, assemble, paper_a
+from rdefense.attacks.wrappers import (
+  over_examples,
+  restarts,
+  stop_when_fooled,
+)
+
+__all__ = [
+  'Attack',
+  'AttackInfo',
+  'Attacked',
+  'Outcome',
+  'Recipe',
+  'adam',
+  'adaptive',
+  'assemble',
+  'batch_attack',
+  'mi_fgsm',
+  'over_examples',
+  'paper_a',
+  'pgd',
+  'restarts',
+  'run',
+  'sign_adam',
+  'steepest',
+  'stop_when_fooled',
+]

@@ -200,7 +200,8 @@ def density(
   # Maxima by first channel: a round re-reads only the planes that changed.
   planes = scores.reshape(256, -1)
   tops = planes.max(1)
-  picked, densities = [], []
+  picked: list[int] = []
+  densities: list[float] = []
   while len(picked) < num_codes and (peak := tops.max()) > -np.inf:
     rows = np.concatenate(
       [

@@ -602,7 +602,8 @@ def _propose(
   losses = np.bincount(
     fit.near, colors.counts * (fit.second - fit.first), num_codes
   )
-  rows, used = fit.rows.copy(), set()
+  rows = fit.rows.copy()
+  used: set[int] = set()
   losers = iter(np.argsort(losses, kind='stable').tolist())
   for i in np.argsort(-savings, kind='stable'):
     # Two additions to one cluster, or one to a cluster that goes, would not

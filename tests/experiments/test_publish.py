@@ -249,6 +249,8 @@ def test_runs_are_numbered_and_name_command_and_commit():
   ] == ['1', '2', '1']
   assert re.search(r'^1\. .*`cccccccccccc`, .*reproduce', text, re.M)
   assert re.search(r'^2\. .*`dddddddddddd` with uncommitted', text, re.M)
+  text = rendered({'mnist/nat_pre/clean': entry(commit='not a checkout')})
+  assert '`not a checkout`' in text
 
 
 def test_rendering_does_not_depend_on_the_order_of_keys():

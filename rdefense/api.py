@@ -1,0 +1,160 @@
+"""The batched, jitted face of the library, for notebooks.
+
+  images, labels   numpy or JAX arrays `[B, H, W, C]` in [0, 1] and `[B]`
+  key              one root key; example i uses fold_in(key, i)
+
+>>> import jax, jax.numpy as jnp, optax
+>>> from rdefense import api, attacks, defenses, losses, threats
+>>> images, labels = jnp.full((4, 2, 2, 1), 0.6), jnp.zeros(4, int)
+>>> api.transform(defenses.binning(2))(jax.random.key(0), images).max().item()
+1.0
+>>> logits_fn = lambda x: jnp.stack([x.mean(), 1 - x.mean()])
+>>> run = api.attack(
+...   logits_fn, defenses.binning(4), threats.linf(0.3), losses.margin,
+...   optax.chain(optax.scale_by_sign(), optax.scale(-0.05)), num_steps=10)
+>>> api.accuracy(logits_fn, defenses.binning(4))(
+...   jax.random.key(1), run(jax.random.key(0), images, labels), labels)
+0.0
+"""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import optax
+
+from rdefense import checks
+from rdefense.attacks.driver import batch_attack
+from rdefense.attacks.pgd import pgd
+from rdefense.attacks.wrappers import (
+  over_examples,
+  restarts,
+  stop_when_fooled,
+)
+from rdefense.defenses.base import Defense
+from rdefense.gradients import defended, through
+from rdefense.parallel import layout
+from rdefense.threats import Threat
+from rdefense.types import LogitsFn, Loss
+
+__all__ = ['accuracy', 'attack', 'predict', 'transform']
+
+
+def transform(defense: Defense, surrogate: bool = False) -> Callable:
+  """Applies a defense to a batch.
+
+  Args:
+    defense: what to apply.
+    surrogate: apply its differentiable stand-in instead.
+
+  Returns:
+    `(key, images) -> images`, jitted; the key is consumed. Raises `ValueError`
+    on images that are not a non-empty batch in [0, 1].
+  """
+  fn = jax.jit(
+    over_examples(defense.surrogate if surrogate else defense.apply)
+  )
+
+  def batch(key, images):
+    checks.check_images(images)
+    images = np.asarray(images, np.float32)
+    return fn(key, np.arange(len(images)), images)
+
+  return batch
+
+
+def predict(logits_fn: LogitsFn, defense: Defense) -> Callable:
+  """Classes given by the defended classifier, at highest matmul precision.
+
+  Args:
+    logits_fn: `[H, W, C] -> [num_classes]`.
+    defense: in front of it.
+
+  Returns:
+    `(key, images) -> classes` `[B]` int32; the key is consumed.
+  """
+  pipeline = defended(logits_fn, defense)
+
+  @jax.jit
+  def fn(key, index, images):
+    with jax.default_matmul_precision('highest'):
+      return over_examples(pipeline)(key, index, images).argmax(-1)
+
+  def batch(key, images):
+    checks.check_images(images)
+    images = np.asarray(images, np.float32)
+    return fn(key, np.arange(len(images)), images)
+
+  return batch
+
+
+def accuracy(logits_fn: LogitsFn, defense: Defense) -> Callable:
+  """Share of right answers of the defended classifier.
+
+  Returns:
+    `(key, images, labels) -> float` in [0, 1]; the key is consumed and should
+    not be the one an attack has seen. Raises `ValueError` on labels that do
+    not match.
+  """
+  classes = predict(logits_fn, defense)
+
+  def fraction(key, images, labels) -> float:
+    _check(logits_fn, defense, images, labels)
+    return float((np.asarray(classes(key, images)) == np.asarray(labels)).mean())
+
+  return fraction
+
+
+def attack(
+  logits_fn: LogitsFn,
+  defense: Defense,
+  threat: Threat,
+  loss: Loss,
+  tx: optax.GradientTransformation,
+  num_steps: int,
+  backward: str = 'bpda',
+  start: str = 'random',
+  num_restarts: int = 1,
+) -> Callable:
+  """A whole attack on a defended classifier, batched and compiled.
+
+  Args:
+    logits_fn: `[H, W, C] -> [num_classes]`.
+    defense: in front of it.
+    threat: what the attacker may do.
+    loss: minimised, see `rdefense.losses`.
+    tx: any Optax chain; see `rdefense.attacks` for ready ones.
+    num_steps: gradient steps.
+    backward: how to differentiate the defense, one of `defenses.BACKWARD`.
+    start: one of `threats.STARTS`.
+    num_restarts: copies side by side.
+
+  Returns:
+    `(key, images, labels) -> images`, for each example the iterate of smallest
+    margin, inside the threat; the key is consumed. Raises `ValueError` on
+    images outside [0, 1] and labels that do not match.
+  """
+  single = pgd(through(logits_fn, defense, loss, backward), tx, threat, start)
+  if num_restarts != 1:
+    single = restarts(single, num_restarts)
+  single = stop_when_fooled(single)
+  run = batch_attack(lambda _: single, layout())
+
+  def batch(key, images, labels):
+    _check(logits_fn, defense, images, labels)
+    images = np.asarray(images, np.float32)
+    everything = np.ones(len(images), bool)
+    return run(
+      (), key, num_steps, np.arange(len(images)), images, labels, everything
+    ).z
+
+  return batch
+
+
+def _check(logits_fn, defense, images, labels) -> None:
+  checks.check_images(images)
+  pipeline = defended(logits_fn, defense)
+  shape = jax.eval_shape(
+    pipeline, jax.random.key(0), np.asarray(images[0], np.float32)
+  ).shape
+  checks.check_labels(labels, len(images), shape[0])
