@@ -74,7 +74,7 @@ def _small(eps: float, train_steps: int) -> dict:
   return {
     'nat': study.model_run('natural', num_steps=2000),
     'adv': study.model_run(
-      'adversarial', num_steps=2500, batch_size=200, eps_ramp=0.4, attack=pgd
+      'adversarial', num_steps=1800, batch_size=200, eps_ramp=0.4, attack=pgd
     ),
     'nat_re': study.model_run(
       'natural', begin='nat', discretized=True, num_steps=800,

@@ -1,21 +1,20 @@
-"""Speed, side by side with the peers: ratios measured in one run.
+"""Speed beside the peers': ratios measured in one run.
 
   python -m experiments.benchmark --workdir=runs/mnist
   python -m experiments.benchmark --quick
 
 Competitors take turns (A B C A B C ...), so that whatever else the machine
 does hits all of them; a figure is the median of the ratios within the turns,
-its interval their quartiles. Run it on an idle machine. All attacks have
-paper A's MNIST network, the same weights and images, and do equal work: so
-many gradients, each followed by one sign step; nothing is left out of a batch.
-Only `time_to_accuracy` compares whole evaluations, where leaving out what is
-fooled is the point: `--workdir` names a workdir of `experiments.train` with
-the model `nat` in it.
+its interval their quartiles. Run it on an idle machine. All have paper A's
+MNIST network, the same weights and images, and do equal work: so many
+gradients, a sign step after each, nothing left out of the batch. Only
+`time_to_accuracy` compares whole evaluations, where leaving out what is fooled
+is the point; `--workdir` is one of `experiments.train` with the model `nat`.
 
 Peers (`make compare`) that are not installed are passed over.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 import importlib.util
 from pathlib import Path
 import shlex
@@ -32,53 +31,56 @@ import numpy as np
 
 from experiments.publish import Entry, publish
 from experiments.workdir import load_params
-from rdefense import build, evaluation, records
+from rdefense import build, evaluation, files, provenance
 from rdefense.attacks import assemble, batch_attack
 from rdefense.attacks.recipes import pgd_madry
-from rdefense.data import batches
+from rdefense.data import gather
 from rdefense.defenses import identity
 from rdefense.losses import cross_entropy
-from rdefense.models import Classifier, max_pool, mnist_cnn
+from rdefense.models import max_pool, mnist_cnn
 from rdefense.parallel import layout
 from rdefense.threats import ball
 
-_QUICK = flags.DEFINE_bool('quick', False, 'Seconds, not minutes: a smoke run.')
+_QUICK = flags.DEFINE_bool('quick', False, 'A smoke run: figures mean nothing.')
 _PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Of experiments.train: `nat`.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Where a trained `nat` is.')
 
 _RESULTS = Path('docs') / 'results.json'
 _EPS, _STEP_SIZE = 0.1, 0.01
 
 
 class Size(NamedTuple):
-  """How much is measured."""
+  """How much is measured; the second half is of `time_to_accuracy`."""
 
   batch: int = 100
   steps: int = 20
   repeats: int = 15
   matmul: int = 2048
-  # Of time_to_accuracy.
   images: int = 1000
   long_steps: int = 100
   long_repeats: int = 3
 
 
+FULL, QUICK = Size(), Size(20, 2, 2, 512, 40, 3, 1)
+
+
 class Figure(NamedTuple):
-  """One key of docs/results.json without its surroundings."""
+  """One figure of the table."""
 
   samples: np.ndarray  # [repeats]
-  target: str
+  target: str = ''
   unit: str = 'times'
   examples: int | None = None
 
-
-FULL, QUICK = Size(), Size(20, 3, 2, 512, 100, 5, 1)
+  @property
+  def quartiles(self) -> list[float]:
+    return [float(q) for q in np.quantile(self.samples, (0.25, 0.5, 0.75))]
 
 
 def take_turns(
   competitors: Mapping[str, Callable[[], Any]], repeats: int
 ) -> dict[str, np.ndarray]:
-  """Seconds `[repeats]` of each; one unmeasured round compiles."""
+  """Seconds `[repeats]` of each; a first round, not counted, compiles."""
   seconds: dict[str, list[float]] = {name: [] for name in competitors}
   for turn in range(repeats + 1):
     for name, fn in competitors.items():
@@ -90,22 +92,21 @@ def take_turns(
 
 
 def network_flops(widths=(32, 64), hidden=1024, num_classes=10) -> int:
-  """Multiplications and additions of `mnist_cnn` forward on one 28x28 image.
+  """Multiplications and additions of `mnist_cnn` on one 28x28 image.
 
   Products with the zeros of SAME padding are not counted. The gradient with
   respect to the image takes as many again.
   """
   total, side, channels = 0, 28, 1
   for width in widths:
-    taps = 5 * side - 6  # of one row or column, inside the image
+    taps = 5 * side - 6  # of all windows along one axis, inside the image
     total += taps**2 * channels * width
     side, channels = side // 2, width
-  total += side**2 * channels * hidden + hidden * num_classes
-  return 2 * total
+  return 2 * (total + side**2 * channels * hidden + hidden * num_classes)
 
 
 class FlaxNetwork(nn.Module):
-  """`mnist_cnn` as a Flax user writes it; takes the same parameters."""
+  """`mnist_cnn` as a user of Flax writes it; takes the same parameters."""
 
   pool: Callable
 
@@ -118,7 +119,7 @@ class FlaxNetwork(nn.Module):
 
 
 def flax_pool(x):
-  """The pooling of Flax, `reduce_window`; ours is `models.max_pool`."""
+  """2x2 pooling as Flax has it (`reduce_window`); ours is `max_pool`."""
   return nn.max_pool(x, (2, 2), strides=(2, 2))
 
 
@@ -126,57 +127,255 @@ def torch_network(params):
   """`mnist_cnn` in PyTorch, NCHW, with our parameters."""
   import torch
 
-  def layer(make, name, kernel):
-    module = make(kernel.shape[1], kernel.shape[0])
-    module.load_state_dict({
-      'weight': torch.tensor(np.ascontiguousarray(kernel)),
-      'bias': torch.tensor(np.array(params['params'][name]['bias'])),
-    })
+  arrays = jax.tree.map(np.array, params['params'])
+  hidden = arrays['Dense_0']['bias'].size
+  kernels = {
+    name: arrays[name]['kernel'].transpose(3, 2, 0, 1)  # HWIO to OIHW
+    for name in ('Conv_0', 'Conv_1')
+  }
+  kernels['Dense_0'] = (  # rows from HWC to CHW
+    arrays['Dense_0']['kernel']
+    .reshape(7, 7, -1, hidden)
+    .transpose(3, 2, 0, 1)
+    .reshape(hidden, -1)
+  )
+  kernels['Dense_1'] = arrays['Dense_1']['kernel'].T
+
+  def layer(name):
+    kernel = kernels[name]
+    rows, columns = kernel.shape[:2]
+    if kernel.ndim == 4:
+      module = torch.nn.Conv2d(columns, rows, 5, padding=2)
+    else:
+      module = torch.nn.Linear(columns, rows)
+    weight = torch.from_numpy(np.ascontiguousarray(kernel))
+    bias = torch.from_numpy(arrays[name]['bias'])
+    module.load_state_dict({'weight': weight, 'bias': bias})
     return module
 
-  def conv(name):
-    kernel = np.array(params['params'][name]['kernel'])  # HWIO
-    return layer(
-      lambda i, o: torch.nn.Conv2d(i, o, 5, padding=2),
-      name,
-      kernel.transpose(3, 2, 0, 1),
-    )
-
-  def dense(name, kernel):
-    return layer(torch.nn.Linear, name, kernel.T)
-
-  first, second = (
-    np.array(params['params'][name]['kernel']) for name in ('Dense_0', 'Dense_1')
-  )
-  hidden = first.shape[1]
-  first = first.reshape(7, 7, -1, hidden).transpose(2, 0, 1, 3)  # HWC to CHW
+  relu, pool = torch.nn.ReLU, torch.nn.MaxPool2d
   return torch.nn.Sequential(
-    conv('Conv_0'), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
-    conv('Conv_1'), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
-    torch.nn.Flatten(),
-    dense('Dense_0', first.reshape(-1, hidden)), torch.nn.ReLU(),
-    dense('Dense_1', second),
-  ).eval()  # fmt: skip
+    *(layer('Conv_0'), relu(), pool(2), layer('Conv_1'), relu(), pool(2)),
+    *(torch.nn.Flatten(), layer('Dense_0'), relu(), layer('Dense_1')),
+  ).eval()
 
 
 def to_torch(x, y):
-  """Images `[B, H, W, C]` to NCHW, labels to int64."""
+  """Images `[B, H, W, C]` as NCHW, labels as int64."""
   import torch
 
   nchw = np.ascontiguousarray(np.asarray(x).transpose(0, 3, 1, 2))
   return torch.from_numpy(nchw), torch.from_numpy(np.asarray(y, np.int64))
 
 
-def check_equal(name: str, ours, theirs) -> None:
-  """A benchmark of two different networks would mean nothing."""
-  gap = float(np.abs(np.asarray(ours) - np.asarray(theirs)).max())
+def check_equal(name: str, theirs, ours) -> None:
+  """Raises RuntimeError unless two networks give the same logits."""
+  gap = float(np.abs(np.asarray(theirs) - np.asarray(ours)).max())
   if not gap < 1e-3:
     raise RuntimeError(f'the logits of {name} differ from ours by {gap:.2g}.')
 
 
+def attack(num_steps: int, keep: str, x, y) -> Callable:
+  """Our PGD on the undefended network, as a function of its parameters."""
+  (recipe,) = pgd_madry(num_steps, _STEP_SIZE, keep=keep)
+
+  def make_attack(params):
+    logits_fn = lambda x: mnist_cnn().apply(params, x)
+    return assemble(recipe, logits_fn, identity(), ball('linf', _EPS))
+
+  one = layout(jax.local_devices()[:1])
+  run = batch_attack(make_attack, one, compact=False)
+  index, every = np.arange(len(x)), np.ones(len(x), bool)
+  key = jax.random.key(1)
+  return lambda params: run(params, key, num_steps, index, x, y, every).z
+
+
+def against_hardware(params, x, y, size: Size) -> dict[str, Figure]:
+  """What a step costs beside its gradient, and that beside a matmul."""
+
+  @jax.jit
+  def gradient(params, x, y):
+    def loss(x, y):
+      return cross_entropy(mnist_cnn().apply(params, x), y)
+
+    return jax.vmap(jax.grad(loss))(x, y)
+
+  count = size.steps + 1  # T steps cost T + 1 gradients
+  steps = attack(size.steps, 'best', x, y)
+  on_device, matrix = jax.device_put((x, y)), jnp.full((size.matmul,) * 2, 0.5)
+  matmul = jax.jit(jnp.matmul)
+  seconds = take_turns(
+    {
+      'gradient': lambda: [gradient(params, *on_device) for _ in range(count)],
+      'steps': lambda: steps(params),
+      'matmul': lambda: matmul(matrix, matrix),
+    },
+    size.repeats,
+  )
+  rate = count * size.batch * 2 * network_flops() / seconds['gradient']
+  peak = 2 * size.matmul**3 / seconds['matmul']
+  return {
+    'pgd_step_over_gradient': Figure(
+      seconds['steps'] / seconds['gradient'], 'at most 1.05'
+    ),
+    'gradient_over_matmul': Figure(rate / peak, 'at least 0.6'),
+    'matmul_gflops': Figure(peak / 1e9, unit='GFLOP/s'),
+  }
+
+
+def against_peers(params, x, y, size: Size) -> dict[str, Figure]:
+  """Image-steps a second over each peer's, whole attacks of equal work."""
+  logits = jax.vmap(mnist_cnn().apply, (None, 0))(params, x)
+  ours = attack(size.steps - 1, 'next', x, y)  # `steps` gradients and updates
+  competitors: dict[str, Callable] = {'ours': lambda: ours(params)}
+  targets = {}
+  if installed('foolbox'):
+    import foolbox
+
+    pgd = foolbox.attacks.LinfPGD(abs_stepsize=_STEP_SIZE, steps=size.steps)
+    images, labels = jnp.asarray(x), jnp.asarray(y)
+    for name, pool, target in (
+      ('foolbox_jax', flax_pool, 'at least 2.5 (it pools with nn.max_pool)'),
+      ('foolbox_jax_same_pooling', max_pool, 'none (it pools as we do)'),
+    ):
+      network = FlaxNetwork(pool)
+      fn = jax.jit(lambda x, network=network: network.apply(params, x))
+      check_equal(name, fn(images), logits)
+      model = foolbox.JAXModel(fn, bounds=(0, 1))
+      competitors[name] = lambda model=model: pgd(
+        model, images, labels, epsilons=_EPS
+      )[1]
+      targets[name] = target
+  if installed('torch', 'torchattacks'):
+    import torchattacks
+
+    torch_images, torch_labels = to_torch(x, y)
+    net = torch_network(params)
+    check_equal('torchattacks', net(torch_images).detach(), logits)
+    peer = torchattacks.PGD(net, _EPS, _STEP_SIZE, size.steps)
+    competitors['torchattacks'] = lambda: peer(torch_images, torch_labels)
+    targets['torchattacks'] = 'at least 1.0'
+  seconds = take_turns(competitors, size.repeats)
+  rate = size.batch * size.steps / seconds['ours']
+  backend = jax.default_backend()
+  return {
+    f'{backend}_image_steps_per_second': Figure(rate, unit='image-steps/s')
+  } | {
+    f'steps_vs_{name}': Figure(seconds[name] / seconds['ours'], target)
+    for name, target in targets.items()
+  }
+
+
+def time_to_accuracy(workdir: Path, size: Size) -> dict[str, Figure]:
+  """A whole evaluation of the natural model, ours over torchattacks'."""
+  if not installed('torch', 'torchattacks'):
+    return {}
+  import torch
+  import torchattacks
+
+  config = ml_collections.ConfigDict(files.read_json(workdir / 'config.json'))
+  test = build.dataset(config.data.to_dict(), 'test')
+  batch = gather(test, np.arange(min(size.images, len(test.images))))
+  network = build.classifier(config.model.to_dict(), test.num_classes)
+  params = load_params(
+    config, workdir, 'nat', network, identity(), batch.image[0]
+  )
+  target = evaluation.Target(
+    network.apply, lambda codes, alpha: identity(), params
+  )
+  net, (x, y) = torch_network(params), to_torch(batch.image, batch.label)
+  peer = torchattacks.PGD(net, _EPS, _STEP_SIZE, size.long_steps)
+  correct = {}
+
+  def ours():
+    verdicts = evaluation.attack(
+      target, pgd_madry(size.long_steps, _STEP_SIZE), 'linf', _EPS,
+      jax.random.key(2), batch,
+    )  # fmt: skip
+    correct['ours'] = verdicts.predicted == batch.label
+
+  def theirs():
+    parts = zip(x.split(size.batch), y.split(size.batch), strict=True)
+    with torch.no_grad():
+      correct['torchattacks'] = np.concatenate(
+        [(net(peer(x, y)).argmax(1) == y).numpy() for x, y in parts]
+      )
+
+  seconds = take_turns(
+    {'ours': ours, 'torchattacks': theirs}, size.long_repeats
+  )
+  name, count = 'time_to_accuracy', len(x)
+  figures = {
+    f'{name}_vs_torchattacks': Figure(
+      seconds['torchattacks'] / seconds['ours'], 'at least 5', 'times', count
+    )
+  }
+  for who, hits in correct.items():
+    accuracy = np.array([100 * hits.mean()])
+    figures[f'{name}/{who}_accuracy'] = Figure(accuracy, '', '%', count)
+    figures[f'{name}/{who}_seconds'] = Figure(seconds[who], '', 's', count)
+  return figures
+
+
 def installed(*names: str) -> bool:
-  """Whether peers are there; one sentence on each that is not."""
+  """Whether peers are there; says of each that is not."""
   missing = [n for n in names if importlib.util.find_spec(n) is None]
   for name in missing:
-    print(f'{name} is not installed and passed over: `make compare` adds it.')
+    print(f'{name} is not installed, so passed over: `make compare` adds it.')
   return not missing
+
+
+def measure(size: Size, workdir: str | None = None) -> dict[str, Figure]:
+  """All figures, by the last part of their keys."""
+  x = np.random.default_rng(0).random((size.batch, 28, 28, 1), np.float32)
+  y = np.arange(size.batch, dtype=np.int32) % 10
+  params = mnist_cnn().init(jax.random.key(0), x[0])
+  figures = against_hardware(params, x, y, size)
+  figures |= against_peers(params, x, y, size)
+  if workdir is None:
+    print('No --workdir with a trained model: time_to_accuracy is left out.')
+  else:
+    figures |= time_to_accuracy(Path(workdir), size)
+  return figures
+
+
+def table(figures: Mapping[str, Figure]) -> str:
+  """A line a figure: median, quartiles, target."""
+  lines = [f'{"figure":42}{"median":>10}{"quartiles":>24}  target']
+  for name, figure in figures.items():
+    low, value, high = (f'{q:,.4g}' for q in figure.quartiles)
+    target = figure.target or figure.unit
+    lines.append(f'{name:42}{value:>10}{f"{low} to {high}":>24}  {target}')
+  return '\n'.join(lines)
+
+
+def entries(figures: Mapping[str, Figure]) -> dict[str, Entry]:
+  """Figures with their surroundings, as docs/results.json holds them."""
+  about = provenance.environment()
+  commit = about['commit'] or 'not a checkout'
+  commit += '+changes' if about['dirty'] else ''
+  words = ['python -m experiments.benchmark', *map(shlex.quote, sys.argv[1:])]
+  found = {}
+  for name, figure in figures.items():
+    low, value, high = figure.quartiles
+    found[f'benchmark/{name}'] = Entry(
+      value, low, high, figure.examples, 'full', ' '.join(words), commit,
+      about['device'], about['date'], figure.unit, figure.target,
+    )  # fmt: skip
+  return found
+
+
+def main(argv):
+  """Measures, prints the table, publishes where asked to."""
+  if len(argv) > 1:
+    raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
+  if _QUICK.value and _PUBLISH.value:
+    raise app.UsageError('--quick measures nothing worth a --publish.')
+  figures = measure(QUICK if _QUICK.value else FULL, _WORKDIR.value)
+  print(table(figures))
+  if _PUBLISH.value:
+    publish(_RESULTS, entries(figures))
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -14,16 +14,24 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-from absl import app, flags, logging
+from absl import flags, logging
 import jax
 from ml_collections import config_flags
 import numpy as np
 
 from configs import study
 from configs.paper.published import PUBLISHED
-from experiments import publish
+from experiments import program, publish
 from experiments.workdir import fitted_codebook, load_params
-from rdefense import build, evaluation, plots, records, report
+from rdefense import (
+  build,
+  evaluation,
+  files,
+  plots,
+  provenance,
+  records,
+  report,
+)
 from rdefense.data import batches
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
@@ -107,11 +115,11 @@ def evaluate(config, workdir) -> dict[str, Any]:
     'preset': config.preset,
     'seconds': time.time() - begin,
     'config': config.to_dict(),
-    'environment': records.environment(),
+    'environment': provenance.environment(),
     'settings': settings,
     'codebook': None if book is None else book._asdict(),
   }
-  records.write_json(workdir / 'results.json', results)
+  files.write_json(workdir / 'results.json', results)
   figures = _figures(config, results)
   if strip:
     figures['examples'] = _strip(config, test, root, *strip)
@@ -208,7 +216,7 @@ def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
   config, workdir = _CONFIG.value, _WORKDIR.value
-  records.claim(workdir, config.to_dict())
+  provenance.claim(workdir, config.to_dict())
   results = evaluate(config, workdir)
   if _PUBLISH.value:
     prefix = config.name
@@ -220,4 +228,4 @@ def main(argv):
 
 if __name__ == '__main__':
   flags.mark_flags_as_required(['config', 'workdir'])
-  app.run(main)
+  program.run(main)

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from absl import app, logging
 
 from configs.paper.published import PUBLISHED
-from rdefense import records
+from rdefense import files
 from rdefense.report import Published
 
 __all__ = [
@@ -90,9 +90,9 @@ def publish(path: str | os.PathLike, new: Mapping[str, Entry]) -> None:
   lock = os.open(path.parent, os.O_RDONLY)
   try:
     fcntl.flock(lock, fcntl.LOCK_EX)
-    stored = records.read_json(path) if path.exists() else {}
+    stored = files.read_json(path) if path.exists() else {}
     stored |= {key: entry._asdict() for key, entry in new.items()}
-    records.write_json(path, stored)
+    files.write_json(path, stored)
   finally:
     os.close(lock)
 
@@ -183,8 +183,10 @@ def render(
     'Printed by `python -m experiments.publish` from `docs/results.json`; do '
     'not edit. Intervals are exact (Clopper-Pearson), 95%, and cover the '
     "choice of test images. Differences are ours minus the paper's, in "
-    'percentage points. `paper_a` and `pgd100` are judged on their last '
-    'iterate, as in the paper, and are no worst case.',
+    'percentage points. `paper_a` is judged on its last iterate, as in the '
+    'paper, and is no worst case; `pgd100` stops at its first success, which '
+    "is stronger than the paper's last iterate; `adaptive` is the worst case "
+    'of each example over all its recipes and iterates.',
   ]
   if not results:
     parts.append('No figure is published yet.')
@@ -222,9 +224,9 @@ def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
   path = _DOCS / 'results.json'
-  results = records.read_json(path) if path.exists() else {}
+  results = files.read_json(path) if path.exists() else {}
   text = render(results, PUBLISHED)
-  records.write_bytes(_DOCS / 'RESULTS.md', text.encode())
+  files.write_bytes(_DOCS / 'RESULTS.md', text.encode())
   logging.info('%d figures in %s', len(results), _DOCS / 'RESULTS.md')
 
 

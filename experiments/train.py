@@ -14,8 +14,9 @@ from ml_collections import config_flags
 import numpy as np
 from tqdm import auto as tqdm
 
+from experiments import program
 from experiments.workdir import fitted_codebook, model_directory
-from rdefense import build, checkpoints, records, training
+from rdefense import build, checkpoints, files, provenance, training
 from rdefense.data import gather, training_batch_indices
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
@@ -103,7 +104,7 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
       last = step + 1 == run.num_steps
       if last or (step + 1) % config.checkpoint_every == 0:
         text = ''.join(json.dumps(line) + '\n' for line in lines)
-        records.write_bytes(metrics, text.encode())
+        files.write_bytes(metrics, text.encode())
         checkpoints.save(directory, step + 1, state)
   return lines[-1]
 
@@ -120,7 +121,7 @@ def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
   config, workdir = _CONFIG.value, _WORKDIR.value
-  records.claim(workdir, config.to_dict())
+  provenance.claim(workdir, config.to_dict())
   known = sorted(config.runs, key=lambda name: bool(config.runs[name].begin))
   for name in _ONLY.value:
     if name not in known:
@@ -133,4 +134,4 @@ def main(argv):
 
 if __name__ == '__main__':
   flags.mark_flags_as_required(['config', 'workdir'])
-  app.run(main)
+  program.run(main)

@@ -15,7 +15,7 @@ from rdefense import losses
 from rdefense.attacks import recipes
 from rdefense.attacks.recipes import Recipe
 from rdefense.data.sources import Arrays, load
-from rdefense.defenses import base, codebooks, discretize, medoids
+from rdefense.defenses import base, codebooks, density, discretize, medoids
 from rdefense.defenses.codebooks import Codebook
 from rdefense.models import Classifier, digits_cnn, mnist_cnn
 
@@ -64,7 +64,7 @@ def codebook(config: Mapping[str, Any], images: np.ndarray) -> Codebook:
   """Fits the codebook `config.name` to uint8 images `[N, H, W, C]`."""
   match config['name']:
     case 'density':
-      return codebooks.density(
+      return density.density(
         images, config['num_codes'], config['radius'], config['kernel']
       )
     case 'medoids':

@@ -69,9 +69,10 @@ def check_images(images) -> None:
     raise ValueError(
       f'images span [{low:g}, {high:g}]; rdefense expects [0, 1]: {cause}.'
     )
-  if not np.issubdtype(np.asarray(images).dtype, np.floating):
+  dtype = np.asarray(images).dtype
+  if not np.issubdtype(dtype, np.floating):
     raise ValueError(
-      f'images have dtype {images.dtype}; rdefense expects float32 in [0, 1].'
+      f'images have dtype {dtype}; rdefense expects float32 in [0, 1].'
     )
 
 

@@ -8,7 +8,6 @@ it stood and repeats at most one batch.
 
 from collections.abc import Callable, Mapping, Sequence
 import functools
-from pathlib import Path
 import time
 from typing import NamedTuple
 import zlib
@@ -262,9 +261,7 @@ def evaluate(
         )
         records.write_shard(directory, number, columns)
       else:
-        columns = records.read_shard(
-          Path(directory) / f'shard-{number:05d}.npz'
-        )
+        columns = records.read_shard(records.shard_path(directory, number))
       correct = columns['verdict/predicted'] == columns['label']
       robust, seen = robust + int(correct.sum()), seen + len(correct)
       bar.set_postfix_str(f'correct {robust}/{seen} = {100 * robust / seen:.2f}%')

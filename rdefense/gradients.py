@@ -6,14 +6,7 @@ import jax
 
 from rdefense.defenses.base import Defense, differentiable
 from rdefense.losses import margin
-from rdefense.types import (
-  Array,
-  Evaluation,
-  Key,
-  LogitsFn,
-  Loss,
-  ValueAndGrad,
-)
+from rdefense.types import Array, Evaluation, Key, LogitsFn, Loss, Oracle
 
 __all__ = ['defended', 'through']
 
@@ -25,7 +18,7 @@ def defended(logits_fn: LogitsFn, defense: Defense) -> Callable:
 
 def through(
   logits_fn: LogitsFn, defense: Defense, loss: Loss, backward: str = 'bpda'
-) -> ValueAndGrad:
+) -> Oracle:
   """Evaluates and differentiates `loss` through `defense` and classifier.
 
   Whatever is differentiated, the margin that decides which iterate is kept
@@ -39,7 +32,8 @@ def through(
     backward: how to differentiate, one of `rdefense.defenses.BACKWARD`.
 
   Returns:
-    `(key, z, y) -> Evaluation`; the key is consumed.
+    An `Oracle`; its functions consume the key, and see the same noise when
+    given the same one.
 
   Raises:
     ValueError: on an unknown `backward`.
@@ -47,21 +41,30 @@ def through(
   >>> import jax.numpy as jnp
   >>> from rdefense.defenses import binning
   >>> logits_fn = lambda x: jnp.stack([x.sum(), 1.0])
-  >>> evaluate = through(logits_fn, binning(2), margin)
-  >>> out = evaluate(jax.random.key(0), jnp.full((1, 1, 1), 0.6), 0)
+  >>> oracle = through(logits_fn, binning(2), margin)
+  >>> key, z = jax.random.key(0), jnp.full((1, 1, 1), 0.6)
+  >>> out = oracle.evaluate(key, z, 0)
   >>> float(out.margin), round(float(out.grad[0, 0, 0]), 3)
   (0.0, 2.1)
+  >>> bool(oracle.refresh(key, z + 0.1, out)[1])  # still rounds to 1
+  False
   """
   fn = differentiable(defense, backward)
 
   def evaluate(key: Key, z: Array, y: Array) -> Evaluation:
-    def objective(z):
-      logits = logits_fn(fn(key, z))
+    def objective(image):
+      logits = logits_fn(image)
       return loss(logits, y), logits
 
-    (value, logits), grad = jax.value_and_grad(objective, has_aux=True)(z)
+    output, vjp = jax.vjp(lambda z: fn(key, z), z)
+    (value, logits), slope = jax.value_and_grad(objective, has_aux=True)(output)
     if backward == 'surrogate':
-      logits = defended(logits_fn, defense)(key, z)
-    return Evaluation(value, margin(logits, y), grad)
+      logits = logits_fn(defense.apply(key, z))
+    return Evaluation(value, margin(logits, y), vjp(slope)[0], output, slope)
 
-  return evaluate
+  def refresh(key: Key, z: Array, last: Evaluation):
+    output, vjp = jax.vjp(lambda z: fn(key, z), z)
+    stale = (output != last.output).any()
+    return last._replace(grad=vjp(last.slope)[0]), stale
+
+  return Oracle(evaluate, refresh)

@@ -1,17 +1,17 @@
-"""Records on disk: shards of rows, one row an example, and JSON beside them.
+"""Records on disk: shards of rows, one row an example.
 
-An evaluation owns a workdir. Its rows are written shard by shard, each file
+An evaluation owns a directory. Its rows are written shard by shard, each file
 under a temporary name and then renamed, so that a killed run leaves whole
 shards only and its successor computes the missing ones:
 
-  accuracy under a condition = #{rows: predicted = label} / #rows
+  accuracy = #{rows: predicted = label} / #rows
 
 always recomputed from these rows, never from running totals.
 
-Columns: `index` int64, `label` int32 and, for each condition (`clean` or
-`eps0.3/paper_a`), `<condition>/predicted` int32, `/margin` float32,
-`/gradients` int32 (gradient evaluations), `/seconds` float32 and, for a worst
-case over attacks, `/broken_by` int32 (component number, -1 = survived).
+Columns: `index` int64, `label` int32 and, under a name such as `verdict`,
+`verdict/predicted` int32, `/margin` float32, `/gradients` int32 (gradient
+evaluations), `/seconds` float32 and, for a worst case over attacks,
+`/broken_by` int32 (component number, -1 = survived).
 
 >>> import tempfile
 >>> rows = {
@@ -26,38 +26,27 @@ case over attacks, `/broken_by` int32 (component number, -1 = survived).
 """
 
 from collections.abc import Mapping
-import datetime
-import importlib.metadata
 import io
-import json
 import os
 from pathlib import Path
-import platform
 import re
-import subprocess
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
+from rdefense import files
 from rdefense.certify import statistics
 
 __all__ = [
   'Tally',
-  'claim',
   'completed',
-  'environment',
   'read',
-  'read_json',
   'read_shard',
+  'shard_path',
   'summarize',
   'tally',
-  'write_bytes',
-  'write_json',
   'write_shard',
 ]
-
-_PACKAGES = 'jax jaxlib flax optax orbax-checkpoint numpy scipy rdefense'
 
 
 class Tally(NamedTuple):
@@ -70,28 +59,22 @@ class Tally(NamedTuple):
   high: float
 
 
-def write_bytes(path: str | os.PathLike, data: bytes) -> Path:
-  """Writes a file whole or not at all: temporary file, fsync, rename.
+def shard_path(directory: str | os.PathLike, number: int) -> Path:
+  """Where a shard lies.
 
   Args:
-    path: the file; its directory is made where missing.
-    data: its content.
+    directory: of the evaluation.
+    number: of the shard, from 0.
 
-  Returns:
-    The path. At every instant it holds the old content or the new one.
+  Raises:
+    ValueError: if `number` is negative.
+
+  >>> shard_path('clean', 3).name
+  'shard-00003.npz'
   """
-  path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-  try:
-    with open(temporary, 'wb') as file:
-      file.write(data)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
-  return path
+  if number < 0:
+    raise ValueError(f'shard number must be 0 or more, got {number}.')
+  return Path(directory) / f'shard-{number:05d}.npz'
 
 
 def write_shard(
@@ -101,7 +84,7 @@ def write_shard(
 
   Args:
     directory: where the shards of this evaluation lie; made where missing.
-    number: shard number from 0; the file is `shard-00003.npz` for 3.
+    number: of the shard, from 0; see `shard_path`.
     columns: name -> array `[rows, ...]`, all of one leading length; `index`
       `[rows]` is the example's number in the data set.
 
@@ -112,9 +95,8 @@ def write_shard(
     ValueError: if `number` is negative, or `columns` has no `index` or
       columns of different lengths.
   """
+  path = shard_path(directory, number)
   arrays = {name: np.asarray(column) for name, column in columns.items()}
-  if number < 0:
-    raise ValueError(f'shard number must be 0 or more, got {number}.')
   if 'index' not in arrays:
     raise ValueError(
       f'columns need an index, got {sorted(arrays)}: rows are told apart by it.'
@@ -128,9 +110,7 @@ def write_shard(
   buffer = io.BytesIO()
   # NumPy's stub takes any keyword for its option allow_pickle.
   np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-  return write_bytes(
-    Path(directory) / f'shard-{number:05d}.npz', buffer.getvalue()
-  )
+  return files.write_bytes(path, buffer.getvalue())
 
 
 def read_shard(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -255,144 +235,9 @@ def summarize(
   return summary
 
 
-def write_json(path: str | os.PathLike, obj: Any) -> Path:
-  """Writes JSON atomically, keys sorted, so that equal objects are equal files.
-
-  Args:
-    path: the file.
-    obj: nested mappings, sequences, scalars and arrays (also NumPy's, JAX's).
-
-  Raises:
-    ValueError: if a number is not finite, which JSON cannot say.
-    TypeError: if something else has no JSON form.
-  """
-  return write_bytes(path, _dump(obj, path).encode())
-
-
-def read_json(path: str | os.PathLike) -> Any:
-  """Reads JSON.
-
-  Raises:
-    FileNotFoundError: if there is no such file.
-    ValueError: if it is not JSON, naming the file and the place.
-  """
-  try:
-    return json.loads(Path(path).read_text(encoding='utf-8'))
-  except ValueError as error:
-    raise ValueError(
-      f'{path} is not valid JSON ({error}): it is truncated or was edited; '
-      'restore or delete it.'
-    ) from error
-
-
-def environment() -> dict[str, Any]:
-  """What a figure depends on besides its config.
-
-  Returns:
-    `packages` (name -> version, None where not installed), `python`,
-    `platform`, `device` (kind), `devices` (count), `system`, `commit` and
-    `dirty` (of tracked files; both None when this package is not a checkout),
-    `date` (UTC, ISO 8601, to the second).
-  """
-  packages: dict[str, str | None] = {}
-  for name in _PACKAGES.split():
-    try:
-      packages[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-      packages[name] = None
-  devices = jax.devices()
-  # An installed copy may lie inside some other project's checkout.
-  ours = _git('ls-files', '--error-unmatch', Path(__file__).name) is not None
-  commit = _git('rev-parse', 'HEAD') if ours else None
-  changed = _git('status', '--porcelain', '--untracked-files=no')
-  return {
-    'packages': packages,
-    'python': platform.python_version(),
-    'platform': devices[0].platform,
-    'device': devices[0].device_kind,
-    'devices': len(devices),
-    'system': platform.platform(),
-    'commit': commit,
-    'dirty': bool(changed) if commit else None,
-    'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
-  }
-
-
-def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> None:
-  """Binds a workdir to one config: writes `config.json`, or compares with it.
-
-  Args:
-    workdir: directory of the evaluation; made where missing.
-    config: nested plain data.
-
-  Raises:
-    ValueError: if the workdir belongs to another config.
-  """
-  path = Path(workdir) / 'config.json'
-  if not path.exists():
-    write_json(path, config)
-    return
-  found = _difference(read_json(path), json.loads(_dump(config, path)))
-  if found:
-    name, there, here = found
-    raise ValueError(
-      f'{workdir} is a workdir that belongs to another config: {name} is '
-      f'{there} there and {here} here; choose another --workdir.'
-    )
-
-
 def _shards(directory):
   matches = {
     path: re.fullmatch(r'shard-(\d{5,})\.npz', path.name)
     for path in Path(directory).glob('shard-*.npz')
   }
   return {int(found[1]): path for path, found in matches.items() if found}
-
-
-def _dump(obj, path):
-  try:
-    text = json.dumps(
-      obj, indent=2, sort_keys=True, allow_nan=False, default=_plain
-    )
-  except ValueError as error:
-    raise ValueError(f'{path} cannot be written as JSON: {error}.') from error
-  return text + '\n'
-
-
-def _plain(value):
-  if isinstance(value, Mapping):
-    return dict(value)
-  if isinstance(value, os.PathLike):
-    return os.fspath(value)
-  if hasattr(value, '__array__'):
-    return np.asarray(value).tolist()
-  raise TypeError(f'{type(value).__name__} has no JSON form: {value!r}.')
-
-
-def _difference(there, here, name=''):
-  """First difference of two nested configs: (dotted key, there, here)."""
-  if not (isinstance(there, Mapping) and isinstance(here, Mapping)):
-    return None if there == here else (name, there, here)
-  return next(
-    filter(
-      None,
-      (
-        _difference(
-          there.get(key, 'absent'),
-          here.get(key, 'absent'),
-          f'{name}.{key}' if name else key,
-        )
-        for key in sorted(there.keys() | here.keys())
-      ),
-    ),
-    None,
-  )
-
-
-def _git(*arguments):
-  command = ['git', '-C', str(Path(__file__).parent), *arguments]
-  try:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10)
-  except (OSError, subprocess.TimeoutExpired):
-    return None
-  return done.stdout.strip() if done.returncode == 0 else None

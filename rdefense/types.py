@@ -18,8 +18,8 @@ __all__ = [
   'KeyedFn',
   'LogitsFn',
   'Loss',
+  'Oracle',
   'PyTree',
-  'ValueAndGrad',
 ]
 
 Array = jax.Array
@@ -39,11 +39,27 @@ class KeyedFn(Protocol):
 
 
 class Evaluation(NamedTuple):
-  """What an attacker sees of the defended classifier at one point."""
+  """What an attacker sees of the defended classifier at one point `z`."""
 
   value: Array  # the attacker's loss, to be minimised: shape=(), float32
   margin: Array  # of the deployed pipeline; negative means misclassified
-  grad: Array  # gradient of `value` with respect to the image: [H, W, C]
+  grad: Array  # gradient of `value` with respect to `z`: [H, W, C]
+  output: Array  # what the defense made of `z`, the classifier's input
+  slope: Array  # gradient of `value` with respect to `output`
 
 
-ValueAndGrad = Callable[[Key, Array, Array], Evaluation]  # (key, z, y)
+class Oracle(NamedTuple):
+  """Value and gradient of an attacker's loss, in a full and a cheap form.
+
+  A discretization often maps the next iterate to the very image it made of
+  the last one; then the classifier need not run again.
+
+  Attributes:
+    evaluate: `(key, z, y) -> Evaluation`; runs the classifier.
+    refresh: `(key, z, last) -> (Evaluation, stale)`, without the classifier:
+      what `evaluate` would give if the defense's output is still that of
+      `last`; `stale` says that it is not and `evaluate` is needed.
+  """
+
+  evaluate: Callable[[Key, Array, Array], Evaluation]
+  refresh: Callable[[Key, Array, Evaluation], tuple[Evaluation, Array]]

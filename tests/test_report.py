@@ -38,7 +38,9 @@ RESULTS = {
       'description': 'no defense',
       'conditions': {
         'clean': condition(492),
-        'eps0.3/pgd100': condition(463, gradients=50500),
+        'eps0.3/pgd100': condition(
+          463, gradients=50500, judged='best iterate'
+        ),
       },
     },
     'disc_adv_pre': {
@@ -156,14 +158,36 @@ def test_main_table_has_a_row_a_setting(tmp_path):
   assert len({line.count('|') for line in table[:4]}) == 1
 
 
-def test_last_iterate_and_worst_case_are_told_apart(tmp_path):
+def test_what_is_judged_is_told_apart(tmp_path):
   _, markdown = write(tmp_path)
   assert '| `eps0.3/paper_a` | last iterate | 100 |' in markdown
+  assert '| `eps0.3/pgd100` | best iterate | 101 |' in markdown
   assert '| `eps0.3/ensemble` | worst case | – |' in markdown
-  caveat = markdown.partition('### Last iterate')[2].partition('###')[0]
-  last, _, worst = caveat.partition('Otherwise judged')
-  assert 'eps0.3/pgd100' in last and 'eps0.3/paper_a' in last
-  assert 'eps0.3/ensemble' in worst
+  caveat = markdown.partition('### What each figure')[2].partition('###')[0]
+  pgd, _, rest = caveat.partition('`eps0.3/paper_a`: ')
+  assert '`eps0.3/pgd100`' in pgd and "stronger than the paper's" in pgd
+  paper, _, worst = rest.partition('`eps0.3/ensemble`: ')
+  assert 'the last iterate only, as in the paper' in paper
+  assert worst.strip() == 'worst case.'
+
+
+@pytest.mark.parametrize(
+  'attack, judged, said',
+  [
+    ('paper_a', None, 'last iterate only'),
+    ('pgd100', None, 'not stated.'),
+    ('pgd100', 'last iterate', 'last iterate only'),
+    ('pgd100', 'best iterate', 'first success'),
+    ('adaptive', 'best iterate', 'all recipes of the attack and all their'),
+    ('adaptive', None, 'not stated.'),
+  ],
+)
+def test_no_attack_is_called_what_it_is_not(tmp_path, attack, judged, said):
+  entry = condition(300) | ({'judged': judged} if judged else {})
+  settings = {'s': {'conditions': {f'eps0.3/{attack}': entry}}}
+  _, markdown = write(tmp_path, {'title': 't', 'settings': settings})
+  line = f'`eps0.3/{attack}`: '
+  assert said in markdown.partition(line)[2].partition('###')[0]
 
 
 def test_an_unstated_rule_is_not_called_worst_case(tmp_path):

@@ -1,24 +1,26 @@
-"""Batches of examples through an attack: compiled steps, driven by the host.
+"""Batches of examples through an attack: compiled pieces, driven by the host.
 
-On CPU a Python loop calls one jitted, donated step, because XLA runs
+On CPU a Python loop calls jitted, donated pieces, because XLA runs
 convolutions inside a loop several times slower there (jax issue 12868), and
-leaves examples that are `done` out of the batch as soon as the rest fits into
-a smaller one. Elsewhere all steps are one `lax.scan`. Both run the same
-`Attack.step` under `over_examples`, so the numbers are the same.
+runs the classifier only on the rows that need it: not where an example is
+done, nor where its discretized image has not changed. Elsewhere all steps are
+one `lax.scan`. Both run the same functions of `Attack` under `over_examples`,
+so the numbers are the same.
 
-Batch sizes are powers of two (and the caller's own), so that compaction costs
-a handful of compilations. What changes from call to call (parameters, eps,
-the key, a codebook) comes in as `operands` and compiles nothing.
+Batches come in six sizes, so that this costs a handful of compilations. What
+changes from call to call (parameters, eps, the key, a codebook) comes in as
+`operands` and compiles nothing.
 """
 
 from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rdefense.attacks.base import Attack, start_key, step_key
+from rdefense.attacks.base import Attack, select, start_key, step, step_key
 from rdefense.attacks.wrappers import over_examples
 from rdefense.parallel import Layout, layout
 from rdefense.types import Key, PyTree
@@ -26,6 +28,7 @@ from rdefense.types import Key, PyTree
 __all__ = ['Attacked', 'batch_attack']
 
 _SMALLEST = 16  # below this a smaller batch saves no time
+_EIGHTHS = (1, 2, 3, 4, 6, 8)  # batch sizes, as parts of the whole batch
 
 
 class Attacked(NamedTuple):
@@ -33,7 +36,101 @@ class Attacked(NamedTuple):
 
   z: np.ndarray  # [B, H, W, C], float32; rows left out keep their x
   margin: np.ndarray  # [B], float32, as the attack saw it; NaN where left out
-  gradients: np.ndarray  # [B], int32: gradients taken until the row was done
+  gradients: np.ndarray  # [B], int32: gradients that the row needed
+
+
+class _Compiled(NamedTuple):
+  """The jitted pieces of one attack; all take operands, key, index, x first."""
+
+  start: Callable
+  move: Callable
+  evaluate: Callable
+  scan: Callable
+  read: Callable
+
+
+def _compile(make_attack, where: Layout) -> _Compiled:
+  """Jits an attack's functions over examples, split over devices."""
+
+  def start(operands, key, index, x, y):
+    attack = make_attack(operands)
+    return over_examples(
+      lambda key, x, y: attack.init(start_key(key), x, y)
+    )(key, index, x, y)
+
+  def move(operands, key, index, x, i, state):
+    attack = make_attack(operands)
+
+    def one(key, x, state):
+      state, stale = attack.move(step_key(key, i), state, x)
+      return state, stale, attack.outcome(state, x).done
+
+    return over_examples(one)(key, index, x, state)
+
+  def evaluate(operands, key, index, x, y, stale, i, state):
+    attack = make_attack(operands)
+
+    def one(key, x, y, stale, state):
+      new, _ = attack.evaluate(step_key(key, i), state, x, y)
+      return select(stale, new, state)
+
+    return over_examples(one)(key, index, x, y, stale, state)
+
+  def scan(num_steps, operands, key, index, x, y):
+    attack = make_attack(operands)
+
+    def one(key, x, y):
+      def body(carry, i):
+        state, count = carry
+        _, stale = attack.move(step_key(key, i), state, x)
+        state, _ = step(attack, key, i, state, x, y)
+        return (state, count + stale), None
+
+      state = attack.init(start_key(key), x, y)
+      carry = state, jnp.ones_like(y)
+      return jax.lax.scan(body, carry, jnp.arange(num_steps))[0]
+
+    return over_examples(one)(key, index, x, y)
+
+  def read(operands, x, state):
+    outcome = jax.vmap(make_attack(operands).outcome)(state, x)
+    return outcome.z, outcome.margin
+
+  copied, split = where.copied, where.split
+  shared, rows = (copied, copied), (split, split)
+
+  def jit(fn, shardings, **options):
+    return jax.jit(
+      fn, in_shardings=shardings, out_shardings=split, **options
+    )
+
+  return _Compiled(
+    jit(start, (*shared, *rows, split)),
+    jit(move, (*shared, *rows, copied, split), donate_argnums=5),
+    jit(
+      evaluate,
+      (*shared, *rows, split, split, copied, split),
+      donate_argnums=7,
+    ),
+    jit(scan, (*shared, *rows, split), static_argnums=0),
+    jit(read, (copied, split, split)),
+  )
+
+
+@functools.cache
+def _moves(where: Layout) -> tuple[Callable, Callable]:
+  """Rows out of a tree of arrays, and back into it."""
+
+  def take(tree, rows):
+    return jax.tree.map(lambda a: a[rows], tree)
+
+  def put(tree, part, rows):
+    return jax.tree.map(lambda a, b: a.at[rows].set(b), tree, part)
+
+  return (
+    jax.jit(take, out_shardings=where.split),
+    jax.jit(put, out_shardings=where.split, donate_argnums=0),
+  )
 
 
 def batch_attack(
@@ -47,7 +144,8 @@ def batch_attack(
   Args:
     make_attack: builds the attack from `operands` while tracing.
     where: devices to use; None means all of this process.
-    compact: drop examples that are done (`host` loop only).
+    compact: run the classifier only on the rows that need it (`host` loop
+      only). Changes the cost, not the result.
     loop: `host` or `scan`; None picks by backend.
 
   Returns:
@@ -58,69 +156,42 @@ def batch_attack(
   """
   where = layout() if where is None else where
   loop = loop or ('host' if jax.default_backend() == 'cpu' else 'scan')
-  copied, split = where.copied, where.split
+  compiled = _compile(make_attack, where)
+  split = where.split
+  take, put = _moves(where)
 
-  def start(operands, key, index, x, y):
-    attack = make_attack(operands)
+  def size_for(count: int, largest: int) -> int:
+    def even(size: int) -> int:
+      return -(-size // where.num_devices) * where.num_devices
 
-    def one(key, x, y):
-      state = attack.init(start_key(key), x, y)
-      return state, attack.outcome(state, x).done
-
-    return over_examples(one)(key, index, x, y)
-
-  def step(operands, key, index, x, y, i, state):
-    attack = make_attack(operands)
-
-    def one(key, x, y, state):
-      state, _ = attack.step(step_key(key, i), state, x, y)
-      return state, attack.outcome(state, x).done
-
-    return over_examples(one)(key, index, x, y, state)
-
-  def scan(num_steps, operands, key, index, x, y):
-    def body(carry, i):
-      state, done, count = carry
-      count = count + ~done
-      state, done = step(operands, key, index, x, y, i, state)
-      return (state, done, count), None
-
-    state, done = start(operands, key, index, x, y)
-    carry = state, done, jnp.ones_like(y)
-    carry, _ = jax.lax.scan(body, carry, jnp.arange(num_steps))
-    return carry[0], carry[2]
-
-  def read(operands, x, state):
-    outcome = jax.vmap(make_attack(operands).outcome)(state, x)
-    return outcome.z, outcome.margin
-
-  rows = (copied, copied, split, split, split)
-  start_fn = jax.jit(start, in_shardings=rows, out_shardings=split)
-  step_fn = jax.jit(
-    step,
-    in_shardings=(*rows, copied, split),
-    out_shardings=split,
-    donate_argnums=6,
-  )
-  scan_fn = jax.jit(
-    scan, static_argnums=0, in_shardings=rows, out_shardings=split
-  )
-  read_fn = jax.jit(
-    read, in_shardings=(copied, split, split), out_shardings=split
-  )
-  take_fn = jax.jit(
-    lambda tree, rows: jax.tree.map(lambda a: a[rows], tree),
-    in_shardings=(split, copied),
-    out_shardings=split,
-  )
-
-  def bucket(count: int, largest: int) -> int:
-    size = max(_SMALLEST, 1 << (count - 1).bit_length())
-    size = -(-size // where.num_devices) * where.num_devices
-    return min(size, -(-largest // where.num_devices) * where.num_devices)
+    unit = even(max(_SMALLEST, -(-largest // _EIGHTHS[-1])))
+    sizes = (part * unit for part in _EIGHTHS if part * unit >= count)
+    return min(next(sizes), even(largest))
 
   def padded(rows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([rows, np.full(size - len(rows), rows[0])])
+
+  def host(operands, key, num_steps: int, index, x, y, count: int, largest):
+    gradients = np.ones(len(x), np.int32)
+    state = compiled.start(operands, key, index, x, y)
+    for i in map(np.int32, range(num_steps)):
+      state, stale, done = compiled.move(operands, key, index, x, i, state)
+      needed, finished = jax.device_get((stale, done))
+      gradients += needed
+      if compact and finished.all():
+        break
+      rows = np.flatnonzero(needed[:count]) if compact else np.arange(len(x))
+      if not rows.size:
+        continue
+      data = index, x, y, stale
+      if size_for(len(rows), largest) >= len(x):
+        state = compiled.evaluate(operands, key, *data, i, state)
+      else:
+        rows = padded(rows, size_for(len(rows), largest))
+        *data, part = take((*data, state), rows)
+        part = compiled.evaluate(operands, key, *data, i, part)
+        state = put(state, part, rows)
+    return state, gradients
 
   def attack_batch(operands, key: Key, num_steps: int, index, x, y, active):
     x = np.asarray(x)
@@ -133,37 +204,20 @@ def batch_attack(
     )
     if not rows.size:
       return out
-    size = bucket(len(rows), len(x))
-    chosen = padded(rows, size)
-    operands, key = jax.device_put((operands, key), copied)
+    chosen = padded(rows, size_for(len(rows), len(x)))
+    operands, key = jax.device_put((operands, key), where.copied)
     data = jax.device_put((index[chosen], x[chosen], y[chosen]), split)
-
-    def store(state):
-      z, margin = jax.device_get(read_fn(operands, data[1], state))
-      out.z[rows], out.margin[rows] = z[: len(rows)], margin[: len(rows)]
-
     if loop == 'scan':
-      state, count = scan_fn(num_steps, operands, key, *data)
-      out.gradients[rows] = np.asarray(count)[: len(rows)]
-      store(state)
-      return out
-
-    state, done = start_fn(operands, key, *data)
-    out.gradients[rows] = 1
-    for i in range(num_steps):
-      if compact:
-        alive = ~np.asarray(done)[: len(rows)]
-        if not alive.any():
-          break
-        smaller = bucket(int(alive.sum()), size)
-        if smaller < size:
-          store(state)
-          kept = padded(np.flatnonzero(alive), smaller)
-          data, state, done = take_fn((data, state, done), kept)
-          rows, size = rows[alive], smaller
-      out.gradients[rows] += ~np.asarray(done)[: len(rows)]
-      state, done = step_fn(operands, key, *data, np.int32(i), state)
-    store(state)
+      state, gradients = compiled.scan(num_steps, operands, key, *data)
+    else:
+      state, gradients = host(
+        operands, key, num_steps, *data, len(rows), len(x)
+      )
+    results = jax.device_get(
+      (*compiled.read(operands, data[1], state), gradients)
+    )
+    for to, result in zip(out, results, strict=True):
+      to[rows] = result[: len(rows)]
     return out
 
   return attack_batch

@@ -11,12 +11,12 @@ chain:
 >>> from rdefense.attacks.base import run
 >>> from rdefense.defenses import binning
 >>> logits_fn = lambda x: jnp.stack([x.mean(), 1 - x.mean()])
->>> evaluate = gradients.through(logits_fn, binning(4), losses.margin)
+>>> oracle = gradients.through(logits_fn, binning(4), losses.margin)
 >>> nesterov = optax.chain(                      # a new attack, composed
 ...   optax.trace(0.9, nesterov=True),
 ...   optax.scale_by_sign(),
 ...   optax.scale_by_schedule(lambda i: -0.1 * 0.8**i))
->>> attack = pgd(evaluate, nesterov, threats.linf(0.3))
+>>> attack = pgd(oracle, nesterov, threats.linf(0.3))
 >>> x, y = jnp.full((2, 2, 1), 0.6), 0
 >>> outcome, info = run(attack, num_steps=10)(jax.random.key(0), x, y)
 >>> bool(outcome.margin < 0), bool(threats.linf(0.3).distance(outcome.z, x) <= 0.3)
@@ -42,7 +42,7 @@ from rdefense.attacks.transforms import (
   scale_by_sparse_sign,
 )
 from rdefense.threats import Threat, start_at
-from rdefense.types import Array, Evaluation, Key, ValueAndGrad
+from rdefense.types import Array, Evaluation, Key, Oracle
 
 __all__ = [
   'KEEP',
@@ -68,7 +68,7 @@ class PGDState(NamedTuple):
 
 
 def pgd(
-  value_and_grad: ValueAndGrad,
+  oracle: Oracle,
   tx: optax.GradientTransformation,
   threat: Threat,
   start: str = 'random',
@@ -77,7 +77,7 @@ def pgd(
   """Projected descent on an attacker's loss with any Optax optimiser.
 
   Args:
-    value_and_grad: `(key, z, y) -> Evaluation`, see `gradients.through`.
+    oracle: value and gradient, see `gradients.through`.
     tx: what turns gradients into updates; gets `value` and `grad` as extra
       arguments.
     threat: the set to stay in.
@@ -100,29 +100,32 @@ def pgd(
   def init(key: Key, x: Array, y: Array) -> PGDState:
     key_start, key_value = jax.random.split(key)
     z = first(key_start, x)
-    evaluation = value_and_grad(key_value, z, y)
+    evaluation = oracle.evaluate(key_value, z, y)
     return PGDState(z, evaluation, tx.init(z), z, evaluation.margin)
 
-  def move(state: PGDState, x: Array) -> tuple[Array, optax.OptState]:
+  def advance(state: PGDState, x: Array) -> tuple[Array, optax.OptState]:
     last = state.evaluation
     updates, opt_state = tx.update(
       last.grad, state.opt_state, state.z, value=last.value, grad=last.grad
     )
     return threat.project(optax.apply_updates(state.z, updates), x), opt_state
 
-  def step(key: Key, state: PGDState, x: Array, y: Array):
-    z, opt_state = move(state, x)
-    evaluation = value_and_grad(key, z, y)
+  def move(key: Key, state: PGDState, x: Array) -> tuple[PGDState, Array]:
+    z, opt_state = advance(state, x)
+    evaluation, stale = oracle.refresh(key, z, state.evaluation)
+    state = state._replace(z=z, evaluation=evaluation, opt_state=opt_state)
+    return state, stale
+
+  def evaluate(key: Key, state: PGDState, x: Array, y: Array):
+    evaluation = oracle.evaluate(key, state.z, y)
     better = evaluation.margin < state.best_margin
-    state = PGDState(
-      z,
-      evaluation,
-      opt_state,
-      jnp.where(better, z, state.best_z),
-      jnp.where(better, evaluation.margin, state.best_margin),
-    )
+    best_z = jnp.where(better, state.z, state.best_z)
+    best_margin = jnp.where(better, evaluation.margin, state.best_margin)
     info = AttackInfo(
-      evaluation.value, evaluation.margin, threat.distance(z, x)
+      evaluation.value, evaluation.margin, threat.distance(state.z, x)
+    )
+    state = state._replace(
+      evaluation=evaluation, best_z=best_z, best_margin=best_margin
     )
     return state, info
 
@@ -133,10 +136,10 @@ def pgd(
       case 'last':
         z, margin = state.z, state.evaluation.margin
       case 'next':
-        z, margin = move(state, x)[0], state.evaluation.margin
+        z, margin = advance(state, x)[0], state.evaluation.margin
     return Outcome(z, margin, jnp.zeros_like(margin, bool))
 
-  return Attack(init, step, outcome)
+  return Attack(init, move, evaluate, outcome)
 
 
 def steepest(norm: str, step_size) -> optax.GradientTransformation:

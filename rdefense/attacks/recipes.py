@@ -11,8 +11,9 @@ from typing import NamedTuple
 import optax
 
 from rdefense import losses
-from rdefense.attacks import pgd as descent
 from rdefense.attacks.base import Attack
+from rdefense.attacks.pgd import mi_fgsm as momentum
+from rdefense.attacks.pgd import pgd, sign_adam, steepest
 from rdefense.attacks.wrappers import restarts, stop_when_fooled
 from rdefense.defenses.base import Defense
 from rdefense.gradients import through
@@ -61,7 +62,7 @@ class Recipe(NamedTuple):
 
 
 def sign(step_size) -> optax.GradientTransformation:
-  return descent.steepest('linf', step_size)
+  return steepest('linf', step_size)
 
 
 def assemble(
@@ -86,7 +87,7 @@ def assemble(
     An `Attack`. With `keep='best'` it stops when it has fooled the deployed
     pipeline; with `last` it goes on to the end.
   """
-  attack = descent.pgd(
+  attack = pgd(
     through(logits_fn, defense, recipe.loss, recipe.backward),
     recipe.optimizer(recipe.step_size if step_size is None else step_size),
     threat,
@@ -113,7 +114,7 @@ def paper_a(
     Recipe(
       'paper_a',
       losses.margin,
-      descent.sign_adam,
+      sign_adam,
       step_size,
       num_steps,
       start='lower',
@@ -166,7 +167,7 @@ def mi_fgsm(eps: float, num_steps: int = 10) -> tuple[Recipe, ...]:
     Recipe(
       'mi_fgsm',
       losses.cross_entropy,
-      descent.mi_fgsm,
+      momentum,
       eps / num_steps,
       num_steps,
       start='clean',

@@ -6,17 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from rdefense import checks
-from rdefense.attacks.base import Attack, Outcome
+from rdefense.attacks.base import Attack, Outcome, select
 from rdefense.types import Array, Key, PyTree
 
-__all__ = ['over_examples', 'restarts', 'select', 'stop_when_fooled']
-
-
-def select(condition: Array, if_true: PyTree, if_false: PyTree) -> PyTree:
-  """`jnp.where` with one scalar condition over two trees of equal structure."""
-  return jax.tree.map(
-    lambda a, b: jnp.where(condition, a, b), if_true, if_false
-  )
+__all__ = ['over_examples', 'restarts', 'stop_when_fooled']
 
 
 def stop_when_fooled(attack: Attack) -> Attack:
@@ -28,15 +21,16 @@ def stop_when_fooled(attack: Attack) -> Attack:
   out there.
   """
 
-  def step(key: Key, state: PyTree, x: Array, y: Array):
-    new, info = attack.step(key, state, x, y)
-    return select(outcome(state, x).done, state, new), info
+  def move(key: Key, state: PyTree, x: Array) -> tuple[PyTree, Array]:
+    done = outcome(state, x).done
+    moved, stale = attack.move(key, state, x)
+    return select(done, state, moved), stale & ~done
 
   def outcome(state: PyTree, x: Array) -> Outcome:
     last = attack.outcome(state, x)
     return last._replace(done=last.margin < 0)
 
-  return Attack(attack.init, step, outcome)
+  return Attack(attack.init, move, attack.evaluate, outcome)
 
 
 def restarts(attack: Attack, num: int) -> Attack:
@@ -61,15 +55,21 @@ def restarts(attack: Attack, num: int) -> Attack:
   def init(key: Key, x: Array, y: Array) -> PyTree:
     return jax.vmap(attack.init, (0, None, None))(keys(key), x, y)
 
-  def step(key: Key, state: PyTree, x: Array, y: Array):
-    return jax.vmap(attack.step, (0, 0, None, None))(keys(key), state, x, y)
+  def move(key: Key, state: PyTree, x: Array) -> tuple[PyTree, Array]:
+    moved, stale = jax.vmap(attack.move, (0, 0, None))(keys(key), state, x)
+    return moved, stale.any()
+
+  def evaluate(key: Key, state: PyTree, x: Array, y: Array):
+    return jax.vmap(attack.evaluate, (0, 0, None, None))(
+      keys(key), state, x, y
+    )
 
   def outcome(state: PyTree, x: Array) -> Outcome:
     each = jax.vmap(attack.outcome, (0, None))(state, x)
     best = jnp.argmin(each.margin)
     return jax.tree.map(lambda a: a[best], each)
 
-  return Attack(init, step, outcome)
+  return Attack(init, move, evaluate, outcome)
 
 
 def over_examples(fn: Callable) -> Callable:

@@ -117,7 +117,9 @@ def straight_through(hard: KeyedFn, soft: KeyedFn) -> KeyedFn:
   @fn.defjvp
   def _(primals, tangents):
     (key, x), (_, dx) = primals, tangents
-    return hard(key, x), jax.jvp(lambda z: soft(key, z), (x,), (dx,))[1]
+    same_key = jax.random.clone(key)  # the same noise twice, on purpose
+    tangent = jax.jvp(lambda z: soft(same_key, z), (x,), (dx,))[1]
+    return hard(key, x), tangent
 
   return fn
 

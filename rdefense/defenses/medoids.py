@@ -16,22 +16,21 @@ References:
   https://arxiv.org/abs/1805.07816, Algorithm 2.
 """
 
-from typing import Any, NamedTuple
-
 import jax
 import numpy as np
-from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from rdefense.defenses.codebooks import (
-  Codebook,
-  Colors,
-  check_codes,
-  check_num_codes,
-  coerce_colors,
-  make_provenance,
-  pixel_units,
+from rdefense.defenses.codebooks import Codebook, check_num_codes
+from rdefense.defenses.colors import Colors, coerce_colors, pixel_units
+from rdefense.defenses.costs import (
+  METRICS,
+  Cost,
+  check_norm,
+  cost,
+  nearest_codebook,
 )
+from rdefense.defenses.refinement import assign, refine
+from rdefense.defenses.swaps import sample, swap
 
 __all__ = [
   'Cost',
@@ -40,26 +39,6 @@ __all__ = [
   'medoids',
   'medoids_exact_1d',
 ]
-
-_ORDERS = {'l1': 1, 'l2': 2, 'linf': np.inf}
-_METRICS = {'l1': 'cityblock', 'l2': 'euclidean', 'linf': 'chebyshev'}
-
-
-class Cost(NamedTuple):
-  """Distance of pixels to their nearest code, in [0, 1] pixel units."""
-
-  total: float  # over all pixels
-  mean: float  # a pixel
-
-
-class _Fit(NamedTuple):
-  """Medoids of all colours, with the caches a swap is judged by."""
-
-  rows: np.ndarray  # [k] of the colours
-  near: np.ndarray  # [n] which medoid is nearest
-  first: np.ndarray  # [n] distance to it, in grey levels
-  second: np.ndarray  # [n] distance to the next nearest
-  total: float
 
 
 def medoids(
@@ -116,7 +95,7 @@ def medoids(
   """
   colors = coerce_colors(colors)
   check_num_codes(num_codes, len(colors.counts))
-  _check_norm(norm)
+  check_norm(norm)
   if num_restarts < 1:
     raise ValueError(f'num_restarts={num_restarts}, expected at least 1')
   if not num_codes <= num_candidates <= num_points:
@@ -129,19 +108,19 @@ def medoids(
   for _ in range(num_restarts):
     rows, weights = np.arange(len(colors.counts)), colors.counts
     if len(rows) > num_candidates:
-      rows, weights = _sample(rng, colors.counts, num_points)
+      rows, weights = sample(rng, colors.counts, num_points)
     order = rng.permutation(len(rows))
     rows, weights = rows[order], weights[order]
     points = colors.values[rows].astype(np.float64)
-    distances = cdist(points[:num_candidates], points, _METRICS[norm])
-    chosen = _swap(rng, distances.astype(np.float32), weights, num_codes)
+    distances = cdist(points[:num_candidates], points, METRICS[norm])
+    chosen = swap(rng, distances.astype(np.float32), weights, num_codes)
     del distances
-    fit = _assign(colors, rows[chosen], norm)
+    fit = assign(colors, rows[chosen], norm)
     if len(colors.counts) > num_candidates:
-      fit = _refine(rng, colors, fit, norm, num_candidates, num_rounds)
+      fit = refine(rng, colors, fit, norm, num_candidates, num_rounds)
     fits.append(fit)
   best = min(fits, key=lambda fit: fit.total)
-  return _nearest_codebook(
+  return nearest_codebook(
     colors,
     pixel_units(colors.values[np.sort(best.rows)]),
     norm,
@@ -211,7 +190,7 @@ def medoids_exact_1d(colors: Colors | np.ndarray, num_codes: int) -> Codebook:
     chosen.append(middle[start, end - 1])
     end = start
   chosen.append(middle[0, end - 1])
-  return _nearest_codebook(
+  return nearest_codebook(
     colors,
     pixel_units(colors.values[chosen[::-1]]),
     'l1',
@@ -264,12 +243,12 @@ def means(
   rng = _generator(key)
   rows, weights = np.arange(len(colors.counts)), colors.counts
   if len(rows) > num_points:
-    rows, weights = _sample(rng, colors.counts, num_points)
+    rows, weights = sample(rng, colors.counts, num_points)
   model = KMeans(
     num_codes, n_init=num_restarts, random_state=int(rng.integers(2**31))
   ).fit(colors.values[rows].astype(np.float64), sample_weight=weights)
   centres = model.cluster_centers_[np.lexsort(model.cluster_centers_.T[::-1])]
-  return _nearest_codebook(
+  return nearest_codebook(
     colors,
     pixel_units(centres),
     'l2',
@@ -279,36 +258,6 @@ def means(
     num_points=num_points,
     key=_key_words(key),
   )
-
-
-def cost(
-  colors: Colors | np.ndarray, codes: np.ndarray, norm: str = 'l1'
-) -> Cost:
-  """Sum and mean over all pixels of the distance to the nearest code.
-
-  Args:
-    colors: `Colors`, or images `[N, H, W, C]` uint8.
-    codes: `[k, C]` in [0, 1].
-    norm: 'l1', 'l2' (not squared) or 'linf', over channels.
-
-  Returns:
-    The cost in [0, 1] pixel units, in float64.
-
-  Raises:
-    ValueError: for an unknown norm or codes that `check_codes` refuses.
-
-  >>> images = np.uint8([0, 51, 255]).reshape(1, 1, 3, 1)
-  >>> cost(images, np.array([[0.0], [1.0]]))
-  Cost(total=0.2, mean=0.06666666666666667)
-  """
-  colors = coerce_colors(colors)
-  check_codes(codes)
-  return _cost_of(colors, _nearest(colors, codes, norm)[0])
-
-
-def _check_norm(norm: str) -> None:
-  if norm not in _ORDERS:
-    raise ValueError(f'norm={norm!r} is unknown: choose l1, l2 or linf')
 
 
 def _key_words(key: jax.Array) -> list[int]:
@@ -323,297 +272,3 @@ def _key_words(key: jax.Array) -> list[int]:
 
 def _generator(key: jax.Array) -> np.random.Generator:
   return np.random.default_rng(_key_words(key))
-
-
-def _nearest(
-  colors: Colors, codes: np.ndarray, norm: str
-) -> tuple[np.ndarray, np.ndarray]:
-  """Distance in grey levels to the nearest code of each colour, and which."""
-  _check_norm(norm)
-  levels = 255 * np.asarray(codes, np.float64)
-  # Codes that are 8-bit pixels give exact distances in spite of float32.
-  whole = np.rint(levels)
-  levels = np.where(np.abs(levels - whole) < 1e-4, whole, levels)
-  if levels.shape[1] != colors.values.shape[1]:
-    raise ValueError(
-      f'codes have {levels.shape[1]} channels and the pixels '
-      f'{colors.values.shape[1]}: fit the codes on pixels of the same kind'
-    )
-  return cKDTree(levels).query(colors.values, p=_ORDERS[norm], workers=-1)
-
-
-def _cost_of(colors: Colors, distances: np.ndarray) -> Cost:
-  total = float(distances @ colors.counts) / 255
-  return Cost(total, total / int(colors.counts.sum()))
-
-
-def _nearest_codebook(
-  colors: Colors, codes: np.ndarray, norm: str, method: str, **parameters: Any
-) -> Codebook:
-  """Counts the pixels nearest to each code and records the cost of all."""
-  distances, near = _nearest(colors, codes, norm)
-  provenance = make_provenance(method, colors, norm=norm, **parameters)
-  provenance['cost'] = _cost_of(colors, distances)._asdict()
-  counts = np.zeros(len(codes), np.int64)
-  np.add.at(counts, near, colors.counts)
-  return Codebook(codes, counts, provenance)
-
-
-def _sample(
-  rng: np.random.Generator, counts: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """Distinct rows and weights whose weighted sums are unbiased for all rows.
-
-  Half of the draws follow the counts and half are uniform over colours, so that
-  neither common nor rare colours are missed.
-  """
-  total = counts.sum()
-  ends = np.cumsum(counts)
-  rows = np.concatenate(
-    [
-      np.searchsorted(
-        ends, rng.integers(total, size=size - size // 2), 'right'
-      ),
-      rng.integers(len(counts), size=size // 2),
-    ]
-  )
-  rows, draws = np.unique(rows, return_counts=True)
-  chance = 0.5 * counts[rows] / total + 0.5 / len(counts)
-  return rows, draws * counts[rows] / (size * chance)
-
-
-def _two_nearest(
-  distances: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-  """Down the columns of [k, n]: nearest, its distance, next, its distance."""
-  columns = np.arange(distances.shape[1])
-  near = distances.argmin(0)
-  first = distances[near, columns]
-  distances[near, columns] = np.inf
-  following = distances.argmin(0)
-  return near, first, following, distances[following, columns]
-
-
-def _swap(
-  rng: np.random.Generator,
-  distances: np.ndarray,
-  weights: np.ndarray,
-  num_codes: int,
-) -> np.ndarray:
-  """Eager swaps until no candidate improves on any medoid.
-
-  Args:
-    distances: `[m, n]` from candidates to points; candidate i is point i.
-    weights: `[n]` of the points.
-
-  Returns:
-    `[num_codes]` candidates.
-  """
-  num_candidates = len(distances)
-  chosen = [
-    int(rng.choice(num_candidates, p=_shares(weights[:num_candidates])))
-  ]
-  nearest = distances[chosen[0]].copy()
-  for _ in range(num_codes - 1):
-    shares = _shares((weights * nearest)[:num_candidates])
-    chosen.append(int(rng.choice(num_candidates, p=shares)))
-    np.minimum(nearest, distances[chosen[-1]], out=nearest)
-  # Smaller changes are rounding: distances are float32, sums float64.
-  tolerance = 1e-9 * float(weights @ nearest)
-  rows = np.array(chosen)
-  near, first, following, second = _two_nearest(distances[rows])
-  removal = np.bincount(near, weights * (second - first), num_codes)
-  candidate = misses = 0
-  while misses < num_candidates:
-    to_new = distances[candidate]
-    # Only points nearer to the candidate than to their second medoid matter.
-    hit = np.flatnonzero(to_new < second)
-    new, old, weight = to_new[hit], first[hit], weights[hit]
-    addition = weight @ np.minimum(new - old, 0)
-    saved = weight * (second[hit] - np.maximum(new, old))
-    change = removal - np.bincount(near[hit], saved, num_codes)
-    out = change.argmin()
-    if change[out] + addition < -tolerance:
-      misses = 0
-      rows[out] = candidate
-      orphaned = (near == out) | (following == out)
-      hit = hit[~orphaned[hit]]
-      ahead = hit[to_new[hit] < first[hit]]
-      behind = hit[to_new[hit] >= first[hit]]
-      following[ahead], second[ahead] = near[ahead], first[ahead]
-      near[ahead], first[ahead] = out, to_new[ahead]
-      following[behind], second[behind] = out, to_new[behind]
-      lost = np.flatnonzero(orphaned)
-      near[lost], first[lost], following[lost], second[lost] = _two_nearest(
-        distances[np.ix_(rows, lost)]
-      )
-      removal = np.bincount(near, weights * (second - first), num_codes)
-    else:
-      misses += 1
-    candidate = (candidate + 1) % num_candidates
-  return rows
-
-
-def _shares(weights: np.ndarray) -> np.ndarray:
-  weights = np.asarray(weights, np.float64)
-  return weights / weights.sum()
-
-
-def _assign(colors: Colors, rows: np.ndarray, norm: str) -> _Fit:
-  """All colours to their two nearest medoids."""
-  distances, near = cKDTree(colors.values[rows]).query(
-    colors.values, k=2, p=_ORDERS[norm], workers=-1
-  )
-  first, second = distances.T
-  return _Fit(rows, near[:, 0], first, second, float(first @ colors.counts))
-
-
-def _refine(
-  rng: np.random.Generator,
-  colors: Colors,
-  fit: _Fit,
-  norm: str,
-  num_candidates: int,
-  num_rounds: int,
-) -> _Fit:
-  """Alternation, and batches of swaps kept where all pixels gain by them."""
-  fit = _alternate(rng, colors, fit, norm, 8)
-  batch = max(1, len(fit.rows) // 16)
-  for _ in range(num_rounds):
-    rows = _propose(rng, colors, fit, norm, num_candidates, batch)
-    trial = _assign(colors, rows, norm)
-    trial = _alternate(rng, colors, trial, norm, 2)
-    if trial.total < fit.total:
-      fit = trial
-    else:
-      batch = max(1, batch // 2)
-  return fit
-
-
-def _alternate(
-  rng: np.random.Generator, colors: Colors, fit: _Fit, norm: str, limit: int
-) -> _Fit:
-  """Better medoid of each cluster, then assignment, until little is gained."""
-  for _ in range(limit):
-    if norm == 'l1':
-      rows = _recentre_exactly(colors, fit)
-    else:
-      rows = _recentre_by_sample(rng, colors, fit, norm)
-    trial = _assign(colors, rows, norm)
-    if trial.total >= fit.total:
-      return fit
-    gain = 1 - trial.total / fit.total
-    fit = trial
-    if gain < 3e-4:
-      return fit
-  return fit
-
-
-def _recentre_exactly(colors: Colors, fit: _Fit) -> np.ndarray:
-  """The l1 medoid of each cluster.
-
-  The cost of a centre v is a sum over channels of a function of v's level
-  there, so 256 values a channel and cluster price all members.
-  """
-  num_codes = len(fit.rows)
-  levels = np.arange(256)
-  prices = np.zeros(len(fit.near))
-  for channel in colors.values.T:
-    cell = fit.near * 256 + channel
-    counts = np.bincount(cell, colors.counts, num_codes * 256)
-    counts = counts.reshape(num_codes, 256)
-    below, weighted = np.cumsum(counts, 1), np.cumsum(counts * levels, 1)
-    price = levels * (2 * below - below[:, -1:]) + weighted[:, -1:]
-    prices += (price - 2 * weighted).ravel()[cell]
-  lowest = np.full(num_codes, np.inf)
-  np.minimum.at(lowest, fit.near, prices)
-  rows = fit.rows.copy()
-  best = np.flatnonzero(prices == lowest[fit.near])[::-1]
-  rows[fit.near[best]] = best  # of several the first: it is assigned last
-  return rows
-
-
-def _recentre_by_sample(
-  rng: np.random.Generator,
-  colors: Colors,
-  fit: _Fit,
-  norm: str,
-  num_points: int = 1024,
-  num_candidates: int = 256,
-) -> np.ndarray:
-  """A better medoid of each cluster among sampled members near the old one."""
-  num_codes = len(fit.rows)
-  order = np.argsort(fit.near, kind='stable')
-  bounds = np.searchsorted(fit.near[order], np.arange(num_codes + 1))
-  ends = np.concatenate([[0], np.cumsum(colors.counts[order])])
-  rows = fit.rows.copy()
-  for code, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:])):
-    draws = rng.integers(ends[start], ends[stop], size=num_points)
-    sample = order[np.searchsorted(ends, draws, 'right') - 1]
-    sample, weights = np.unique(sample, return_counts=True)
-    nearest = sample[np.argsort(fit.first[sample], kind='stable')]
-    distances = cdist(
-      colors.values[nearest[:num_candidates]].astype(np.float64),
-      colors.values[sample].astype(np.float64),
-      _METRICS[norm],
-    )
-    rows[code] = nearest[(distances @ weights).argmin()]
-  apart = colors.values.astype(np.int16) - colors.values[rows[fit.near]]
-  distances = np.linalg.norm(apart, _ORDERS[norm], axis=1)
-  old = np.bincount(fit.near, fit.first * colors.counts, num_codes)
-  new = np.bincount(fit.near, distances * colors.counts, num_codes)
-  return np.where(new < old, rows, fit.rows)
-
-
-def _propose(
-  rng: np.random.Generator,
-  colors: Colors,
-  fit: _Fit,
-  norm: str,
-  num_candidates: int,
-  batch: int,
-) -> np.ndarray:
-  """Swaps the cheapest medoids to lose for the most useful ones to add.
-
-  What a candidate x would save, sum_p max(0, d(p) - ||p - x||) with d(p) the
-  distance to the nearest medoid, is estimated from pixels drawn in proportion
-  to d: total * mean of max(0, 1 - ||p - x|| / d(p)).
-  """
-  num_codes = len(fit.rows)
-  share = np.cumsum(fit.first * colors.counts)
-
-  def draw(size):
-    return np.searchsorted(share, rng.random(size) * share[-1], 'right')
-
-  candidates, sample = np.unique(draw(num_candidates)), draw(2**14)
-  points = colors.values[sample].astype(np.float64)
-  savings = np.concatenate(
-    [
-      np.maximum(
-        0, 1 - cdist(part, points, _METRICS[norm]) / fit.first[sample]
-      ).mean(1)
-      for part in np.array_split(
-        colors.values[candidates].astype(np.float64),
-        -(-len(candidates) // 512),
-      )
-    ]
-  )
-  savings *= fit.total
-  losses = np.bincount(
-    fit.near, colors.counts * (fit.second - fit.first), num_codes
-  )
-  rows = fit.rows.copy()
-  used: set[int] = set()
-  losers = iter(np.argsort(losses, kind='stable').tolist())
-  for i in np.argsort(-savings, kind='stable'):
-    # Two additions to one cluster, or one to a cluster that goes, would not
-    # save what each saves alone.
-    home = int(fit.near[candidates[i]])
-    if home in used:
-      continue
-    loser = next((code for code in losers if code not in used | {home}), None)
-    if len(used) >= 2 * batch or loser is None or savings[i] <= losses[loser]:
-      break
-    rows[loser] = candidates[i]
-    used |= {home, loser}
-  return rows

@@ -9,60 +9,22 @@ from hypothesis.extra import numpy as hnp
 import jax
 import numpy as np
 import pytest
+from scipy import spatial
 from scipy.spatial import distance
 
-from rdefense.defenses import codebooks, medoids
+from rdefense.defenses import medoids
+from rdefense.defenses.colors import (
+  colors_from_histogram,
+  pixel_units,
+)
 
 METRICS = {'l1': 'cityblock', 'l2': 'euclidean', 'linf': 'chebyshev'}
-
-
-@pytest.fixture(scope='module')
-def grey(data_dir):
-  """Counted train images of a one-channel dataset, by its name."""
-  tfds = pytest.importorskip('tensorflow_datasets')
-  counted = {}
-
-  def colors(name):
-    if not (data_dir / name).is_dir():
-      pytest.skip(f'no {name} in {data_dir}')
-    if name not in counted:
-      source = tfds.data_source(
-        name, split='train', data_dir=str(data_dir), download=False
-      )
-      counted[name] = codebooks.colors_from_images(
-        np.stack([row['image'] for row in source])
-      )
-    return counted[name]
-
-  return colors
-
-
-@pytest.fixture(scope='module')
-def cifar(data_dir):
-  path = data_dir.parent / 'cifar10_train_colours.npz'
-  if not path.is_file():
-    pytest.skip(f'no {path.name} beside {data_dir}')
-  with np.load(path) as file:
-    packed = np.cumsum(file['step'].astype(np.int64))
-    counts = file['count'].astype(np.int64)
-  values = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], 1)
-  return codebooks.colors_from_histogram(values.astype(np.uint8), counts)
-
-
-@pytest.fixture(scope='module')
-def blobs():
-  """Some 900 distinct colours in 25 clusters, weighted."""
-  rng = np.random.default_rng(0)
-  centres = rng.integers(20, 236, (25, 3))
-  pixels = centres[rng.integers(25, size=20_000)]
-  pixels = np.rint(pixels + rng.normal(0, 0.6, pixels.shape)).astype(np.uint8)
-  return codebooks.colors_from_images(pixels.reshape(20, 10, 100, 3))
 
 
 def colors_of(max_size=9, channels=3, top=255):
   return st.integers(4, max_size).flatmap(
     lambda n: st.builds(
-      codebooks.colors_from_histogram,
+      colors_from_histogram,
       hnp.arrays(
         np.uint8,
         (n, channels),
@@ -112,7 +74,7 @@ def test_medoids_agree_with_all_subsets(colors, num_codes, norm):
 @pytest.mark.parametrize('norm', sorted(METRICS))
 def test_no_single_swap_lowers_the_cost(norm):
   rng = np.random.default_rng(4)
-  colors = codebooks.colors_from_histogram(
+  colors = colors_from_histogram(
     rng.integers(0, 256, (120, 3), dtype=np.uint8), rng.integers(1, 9, 120)
   )
   book = medoids.medoids(jax.random.key(0), colors, 6, norm)
@@ -146,20 +108,21 @@ def test_medoids_never_beat_the_exact_optimum(colors, num_codes):
 
 
 @pytest.mark.slow  # decodes 60,000 images
-@pytest.mark.parametrize('name, top', [('mnist', 252), ('fashion_mnist', 192)])
-def test_medoids_of_grey_datasets(grey, name, top):
-  expected = codebooks.pixel_units([[0], [top]])
-  exact = medoids.medoids_exact_1d(grey(name), 2)
+@pytest.mark.parametrize('name, top', [('mnist', 252), ('fashion', 192)])
+def test_medoids_of_grey_datasets(request, name, top):
+  colors = request.getfixturevalue(name)
+  expected = pixel_units([[0], [top]])
+  exact = medoids.medoids_exact_1d(colors, 2)
   np.testing.assert_array_equal(exact.codes, expected)
   for seed in range(3):
-    book = medoids.medoids(jax.random.key(seed), grey(name), 2)
+    book = medoids.medoids(jax.random.key(seed), colors, 2)
     np.testing.assert_array_equal(book.codes, expected)
     assert book.provenance['cost'] == exact.provenance['cost']
 
 
 @pytest.mark.slow  # decodes 60,000 images
-def test_means_of_mnist(grey):
-  book = medoids.means(jax.random.key(0), grey('mnist'), 2)
+def test_means_of_mnist(mnist):
+  book = medoids.means(jax.random.key(0), mnist, 2)
   # The published figures have four decimals.
   np.testing.assert_allclose(book.codes[:, 0], [0.0121, 0.8756], atol=5e-5)
   assert book.counts.sum() == 60_000 * 784
@@ -195,30 +158,6 @@ def test_medoids_are_a_function_of_the_key_and_the_multiset(blobs):
       assert book.provenance == books[0].provenance
 
 
-def test_exact_recentring_agrees_with_all_members(blobs):
-  rows = np.arange(0, len(blobs.counts), 60)
-  fit = medoids._assign(blobs, rows, 'l1')
-  moved = medoids._recentre_exactly(blobs, fit)
-  for code, row in enumerate(moved):
-    members = np.flatnonzero(fit.near == code)
-    points = blobs.values[members].astype(float)
-    totals = distance.cdist(points, points, 'cityblock') @ blobs.counts[members]
-    assert row == members[totals.argmin()]
-
-
-@pytest.mark.parametrize('norm', sorted(METRICS))
-def test_cost_agrees_with_scipy(blobs, norm):
-  codes = np.random.default_rng(1).random((30, 3)).astype(np.float32)
-  table = distance.cdist(codes, blobs.values / 255, METRICS[norm])
-  cost = medoids.cost(blobs, codes, norm)
-  assert cost.total == pytest.approx(table.min(0) @ blobs.counts, rel=1e-12)
-  assert cost.mean == pytest.approx(cost.total / blobs.counts.sum(), rel=1e-12)
-
-
-def test_cost_of_pixels_is_exact(blobs):
-  assert medoids.cost(blobs, codebooks.pixel_units(blobs.values)).total == 0
-
-
 def test_means_are_close_to_a_local_optimum(blobs):
   book = medoids.means(jax.random.key(0), blobs, 25, num_restarts=3)
   near = distance.cdist(book.codes, blobs.values / 255).argmin(0)
@@ -231,17 +170,6 @@ def test_means_are_close_to_a_local_optimum(blobs):
       atol=1e-3,
     )
     assert book.counts[code] == blobs.counts[own].sum()
-
-
-def test_sampled_sums_are_unbiased():
-  rng = np.random.default_rng(0)
-  counts = np.array([1, 1, 1, 5, 1000])
-  sums = np.zeros(5)
-  for _ in range(4000):
-    rows, weights = medoids._sample(rng, counts, 8)
-    sums[rows] += weights
-  # Ten standard errors of the rarest colour's estimate are about 0.2.
-  np.testing.assert_allclose(sums / 4000, counts, rtol=0.2)
 
 
 def test_means_on_a_sample_are_costed_on_all(blobs):
@@ -260,10 +188,9 @@ def test_cifar_medoids_beat_snapped_means(cifar):
   assert time.perf_counter() - start < 300
   assert book.counts.sum() == 51_200_000
   centres = 255 * medoids.means(jax.random.key(0), cifar, 300).codes
-  snapped = cifar.values[
-    medoids.cKDTree(cifar.values).query(centres.astype(float))[1]
-  ]
-  rival = medoids.cost(cifar, codebooks.pixel_units(np.unique(snapped, axis=0)))
+  near = spatial.cKDTree(cifar.values).query(centres.astype(float))[1]
+  snapped = np.unique(cifar.values[near], axis=0)
+  rival = medoids.cost(cifar, pixel_units(snapped))
   assert book.provenance['cost']['mean'] < rival.mean
   assert book.provenance['cost']['mean'] < 0.0502
 
@@ -276,9 +203,6 @@ def test_cifar_medoids_beat_snapped_means(cifar):
     (lambda key, c: medoids.means(key, c, 5), 'num_codes=5 exceeds the 4'),
     (lambda key, c: medoids.medoids_exact_1d(c, 5), 'num_codes=5 exceeds'),
     (lambda key, c: medoids.medoids(key, c, 2, 'l3'), "norm='l3'"),
-    (lambda key, c: medoids.cost(c, [[0.0], [1.0]], 'l0'), "norm='l0'"),
-    (lambda key, c: medoids.cost(c, [[0.0, 0.5]]), 'channels'),
-    (lambda key, c: medoids.cost(c, [[0.0], [255.0]]), 'divide by 255'),
     (
       lambda key, c: medoids.medoids(key, c, 2, num_restarts=0),
       'num_restarts=0',
@@ -301,7 +225,7 @@ def test_cifar_medoids_beat_snapped_means(cifar):
   ],
 )
 def test_bad_input(key, call, match):
-  colors = codebooks.colors_from_histogram(
+  colors = colors_from_histogram(
     np.uint8([[1], [2], [3], [4]]), [1, 1, 1, 1]
   )
   with pytest.raises(ValueError, match=match):

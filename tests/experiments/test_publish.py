@@ -10,7 +10,7 @@ import pytest
 
 from configs.paper.published import PUBLISHED
 from experiments import publish
-from rdefense import records
+from rdefense import files, records
 
 DOCS = Path(__file__).parents[2] / 'docs'
 
@@ -274,6 +274,6 @@ def test_main_prints_the_page_from_the_file(tmp_path, monkeypatch):
   not (DOCS / 'results.json').exists(), reason='no figure is published yet'
 )
 def test_the_committed_page_is_printed_from_the_committed_figures():
-  results = records.read_json(DOCS / 'results.json')
+  results = files.read_json(DOCS / 'results.json')
   page = (DOCS / 'RESULTS.md').read_text()
   assert page == publish.render(results, PUBLISHED)

@@ -1,0 +1,54 @@
+"""How every program starts: a mistake of its user is one sentence and status 2.
+
+A bug of ours, or of a library, keeps its traceback.
+"""
+
+from collections.abc import Callable
+import sys
+import traceback
+
+from absl import app, flags
+
+__all__ = ['run']
+
+_OURS = ('rdefense', 'experiments', 'configs', '__main__')
+
+
+def run(main: Callable) -> None:
+  """`absl.app.run` that tells users what they did wrong, and nothing else.
+
+  Args:
+    main: `(argv) -> None`. A `ValueError` that our own code raises, and any
+      `OSError`, is printed as `error: ...`.
+  """
+  try:
+    app.run(main, flags_parser=_parsed)
+  except OSError as error:
+    _fail(error)
+  except ValueError as error:
+    if not _is_ours(error):
+      raise
+    _fail(error)
+
+
+def _parsed(argv):
+  try:
+    return flags.FLAGS(argv)
+  except flags.Error as error:
+    # Of an error inside get_config(), config_flags quotes the traceback.
+    *_, last = str(error).strip().splitlines()
+    found = last.strip().partition('ValueError: ')[2]
+    _fail(found if found else error)
+  except AttributeError as error:  # config_flags: --config.KEY with a wrong KEY
+    key = str(error).strip('"')
+    _fail(f'the config has no entry {key}: look at the file of --config.')
+
+
+def _is_ours(error: Exception) -> bool:
+  *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+  return frame.f_globals['__name__'].partition('.')[0] in _OURS
+
+
+def _fail(error) -> None:
+  print('error:', ' '.join(str(error).split()), file=sys.stderr)
+  sys.exit(2)

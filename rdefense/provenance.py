@@ -1,0 +1,113 @@
+"""Where a figure comes from: the config a workdir belongs to, and the machine.
+
+>>> import tempfile
+>>> with tempfile.TemporaryDirectory() as directory:
+...   claim(directory, {'eps': 0.3})
+...   claim(directory, {'eps': 0.3})  # the same config may come back
+>>> sorted(environment())[:4]
+['commit', 'date', 'device', 'devices']
+"""
+
+from collections.abc import Mapping
+import datetime
+import importlib.metadata
+import json
+import os
+from pathlib import Path
+import platform
+import subprocess
+from typing import Any
+
+import jax
+
+from rdefense import files
+
+__all__ = ['claim', 'environment']
+
+_PACKAGES = 'jax jaxlib flax optax orbax-checkpoint numpy scipy rdefense'
+
+
+def environment() -> dict[str, Any]:
+  """What a figure depends on besides its config.
+
+  Returns:
+    `packages` (name -> version, None where not installed), `python`,
+    `platform`, `device` (kind), `devices` (count), `system`, `commit` and
+    `dirty` (of tracked files; both None when this package is not a checkout),
+    `date` (UTC, ISO 8601, to the second).
+  """
+  packages: dict[str, str | None] = {}
+  for name in _PACKAGES.split():
+    try:
+      packages[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+      packages[name] = None
+  devices = jax.devices()
+  # An installed copy may lie inside some other project's checkout.
+  ours = _git('ls-files', '--error-unmatch', Path(__file__).name) is not None
+  commit = _git('rev-parse', 'HEAD') if ours else None
+  changed = _git('status', '--porcelain', '--untracked-files=no')
+  return {
+    'packages': packages,
+    'python': platform.python_version(),
+    'platform': devices[0].platform,
+    'device': devices[0].device_kind,
+    'devices': len(devices),
+    'system': platform.platform(),
+    'commit': commit,
+    'dirty': bool(changed) if commit else None,
+    'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+  }
+
+
+def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> None:
+  """Binds a workdir to one config: writes `config.json`, or compares with it.
+
+  Args:
+    workdir: directory of the evaluation; made where missing.
+    config: nested plain data.
+
+  Raises:
+    ValueError: if the workdir belongs to another config.
+  """
+  path = Path(workdir) / 'config.json'
+  if not path.exists():
+    files.write_json(path, config)
+    return
+  here = json.loads(files.json_text(config))
+  found = _difference(files.read_json(path), here)
+  if found:
+    name, there, here = found
+    raise ValueError(
+      f'{workdir} is a workdir that belongs to another config: {name} is '
+      f'{there} there and {here} here; choose another --workdir.'
+    )
+
+
+def _difference(there, here, name=''):
+  """First difference of two nested configs: (dotted key, there, here)."""
+  if not (isinstance(there, Mapping) and isinstance(here, Mapping)):
+    return None if there == here else (name, there, here)
+  return next(
+    filter(
+      None,
+      (
+        _difference(
+          there.get(key, 'absent'),
+          here.get(key, 'absent'),
+          f'{name}.{key}' if name else key,
+        )
+        for key in sorted(there.keys() | here.keys())
+      ),
+    ),
+    None,
+  )
+
+
+def _git(*arguments):
+  command = ['git', '-C', str(Path(__file__).parent), *arguments]
+  try:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+  except (OSError, subprocess.TimeoutExpired):
+    return None
+  return done.stdout.strip() if done.returncode == 0 else None

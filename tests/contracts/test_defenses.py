@@ -1,0 +1,142 @@
+"""What every defense promises, whatever it does to an image."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rdefense import defenses
+from rdefense.attacks import over_examples
+from rdefense.defenses import binning, chain, nearest_code, thermometer
+from rdefense.parallel import layout
+
+# Compilers may contract a product and a sum, or divide by multiplying.
+CLOSE = {'rtol': 1e-6, 'atol': 1e-6}
+
+_FEW = [[0.1, 0.2, 0.9], [0.8, 0.3, 0.1], [0.5, 0.9, 0.4]]
+_MANY = np.random.default_rng(1).uniform(size=(11, 3))  # looked up by gather
+
+MEMBERS = {
+  'identity': defenses.identity,
+  'binning': lambda: binning(4),
+  'nearest_linf': lambda: nearest_code(_FEW, norm='linf'),
+  'nearest_l2': lambda: nearest_code(_FEW, norm='l2'),
+  'nearest_l1': lambda: nearest_code(_FEW, norm='l1'),
+  'nearest_many_codes': lambda: nearest_code(_MANY, 30.0, 'l2'),
+  'thermometer': lambda: thermometer(3),
+  'chain': lambda: chain(binning(16), nearest_code(_FEW), thermometer(2)),
+}
+
+# Each face of a defense, with what an attacker differentiates.
+FACES = {
+  'apply': lambda defense: defense.apply,
+  'surrogate': lambda defense: defense.surrogate,
+  'bpda': lambda defense: defenses.differentiable(defense, 'bpda'),
+}
+
+
+class Compiled:
+  """One face of one defense over a batch of eight images."""
+
+  def __init__(self, face):
+    self.face = face
+    self.jitted = jax.jit(over_examples(face))
+    values = np.random.default_rng(0).uniform(size=(8, 4, 4, 3))
+    self.images = values.astype(np.float32)
+    self.together = jax.device_get(
+      self.jitted(jax.random.key(7), np.arange(8), self.images)
+    )
+
+
+@pytest.fixture(scope='module', params=MEMBERS)
+def defense(request):
+  return MEMBERS[request.param]()
+
+
+@pytest.fixture(scope='module', params=FACES)
+def compiled(request, defense):
+  return Compiled(FACES[request.param](defense))
+
+
+def test_a_jitted_batch_equals_an_eager_single_image(compiled):
+  key = jax.random.fold_in(jax.random.key(7), 3)
+  alone = compiled.face(key, jnp.asarray(compiled.images[3]))
+  np.testing.assert_allclose(compiled.together[3], alone, **CLOSE)
+
+
+def test_eight_devices_equal_one(compiled):
+  where = layout()
+  split = jax.jit(
+    over_examples(compiled.face),
+    in_shardings=(where.copied, where.split, where.split),
+    out_shardings=where.split,
+  )(jax.random.key(7), np.arange(8), compiled.images)
+  assert len(split.sharding.device_set) == 8
+  np.testing.assert_allclose(split, compiled.together, **CLOSE)
+
+
+def test_companions_and_position_change_no_bit(compiled):
+  order = np.array([5, 0, 7, 7, 2, 5, 1, 3])
+  again = compiled.jitted(
+    jax.random.key(7), order, compiled.images[order]
+  )
+  np.testing.assert_array_equal(again, compiled.together[order])
+
+
+@pytest.mark.parametrize(
+  'value', [0.0, 0.5, 1.0, _FEW[0]], ids=['black', 'grey', 'white', 'a_code']
+)
+def test_images_stay_images_of_one_shape(defense, value, key):
+  x = jnp.broadcast_to(jnp.asarray(value, jnp.float32), (4, 4, 3))
+  outs = [defense.apply(key, x), defense.surrogate(key, x)]
+  chex.assert_equal_shape(outs)
+  chex.assert_type(outs, jnp.float32)
+  for out in outs:
+    assert 0 <= out.min() and out.max() <= 1 + 1e-6  # sums of soft weights
+
+
+def test_bpda_has_the_value_of_apply_to_the_bit(defense, key):
+  fn = defenses.differentiable(defense, 'bpda')
+  x = jax.random.uniform(jax.random.key(3), (4, 4, 3))
+  value, _ = jax.vjp(lambda x: fn(key, x), x)
+  np.testing.assert_array_equal(value, defense.apply(key, x))
+
+
+def test_gradients_are_finite_where_distances_tie(compiled):
+  @jax.jit
+  @jax.vmap
+  def gradient(x):
+    def loss(x):
+      out = compiled.face(jax.random.key(7), x)
+      return (out * jnp.linspace(-1, 1, out.size).reshape(out.shape)).sum()
+
+    return jax.grad(loss)(x)
+
+  values = jnp.asarray([[0.0] * 3, [0.5] * 3, [1.0] * 3, _FEW[0]])
+  x = jnp.broadcast_to(values[:, None, None], (4, 4, 4, 3))
+  assert np.isfinite(gradient(x)).all()
+
+
+@pytest.mark.parametrize(
+  'build',
+  [
+    lambda codes, alpha: nearest_code(codes, alpha, 'l2'),
+    lambda codes, alpha: binning(4, alpha),
+  ],
+  ids=['nearest_code', 'binning'],
+)
+def test_other_numbers_are_not_compiled_again(build, key):
+  traces = []
+
+  @jax.jit
+  def soft(codes, alpha, x):
+    traces.append(None)
+    return build(codes, alpha).surrogate(key, x)
+
+  codes = jnp.asarray(_FEW, jnp.float32)
+  x = np.full((4, 4, 3), 0.3, np.float32)
+  first = soft(codes, np.float32(4), x)
+  other = soft(codes * 0.5, np.float32(30), x)
+  assert not np.allclose(first, other)
+  assert len(traces) == 1

@@ -1,0 +1,130 @@
+"""Every check lets good values pass and names the cause of bad ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rdefense import checks
+
+GOOD = np.full((2, 3, 3, 1), 0.5, np.float32)
+
+
+def with_pixel(value, dtype=np.float32):
+  images = GOOD.astype(dtype)
+  images[1, 2, 0, 0] = value
+  return images
+
+
+@pytest.mark.parametrize(
+  'images',
+  [GOOD, with_pixel(0), with_pixel(1), GOOD.astype(np.float64), jnp.array(GOOD)],
+  ids=['middle', 'zero', 'one', 'float64', 'jax'],
+)
+def test_images_in_the_unit_interval_pass(images):
+  checks.check_images(images)
+
+
+@pytest.mark.parametrize(
+  'images, message',
+  [
+    (with_pixel(255), r'span \[0\.5, 255\].*divide by 255'),
+    (with_pixel(-1), r'span \[-1, 0\.5\].*undo the normalisation'),
+    (with_pixel(1.5), r'span \[0\.5, 1\.5\].*undo the normalisation'),
+    (with_pixel(-200) * 2, 'undo the normalisation'),
+    (with_pixel(np.nan), 'NaN'),
+    (with_pixel(np.inf), 'infinite'),
+    (with_pixel(-np.inf), 'infinite'),
+    (GOOD[0], r'\(3, 3, 1\).*images\[None\]'),
+    (GOOD[..., 0], r'images\[\.\.\., None\]'),
+    (GOOD[:0], 'empty batch'),
+    (np.full((1, 2, 2, 1), 200, np.uint8), 'divide by 255'),
+    (np.ones((1, 2, 2, 1), np.uint8), 'dtype uint8.*float32'),
+    ([[[[0], [1]]]], 'dtype int64.*float32'),
+  ],
+  ids=[
+    'bytes',
+    'normalised',
+    'above-one',
+    'far-below',
+    'nan',
+    'inf',
+    'minus-inf',
+    'one-image',
+    'no-channels',
+    'empty',
+    'uint8',
+    'integers',
+    'list',
+  ],
+)
+def test_bad_images_are_named_with_their_likely_cause(images, message):
+  with pytest.raises(ValueError, match=message):
+    checks.check_images(images)
+
+
+def test_traced_images_pass_by_value_but_not_by_shape():
+  check = lambda images: (checks.check_images(images), images.sum())[1]
+  jax.eval_shape(check, GOOD)
+  with pytest.raises(ValueError, match='shape'):
+    jax.eval_shape(check, GOOD[0])
+
+
+@pytest.mark.parametrize(
+  'labels',
+  [[0, 9], np.array([9, 0], np.uint8), jnp.array([3, 3])],
+  ids=['list', 'uint8', 'jax'],
+)
+def test_labels_of_every_integer_kind_pass(labels):
+  checks.check_labels(labels, num_examples=2, num_classes=10)
+
+
+@pytest.mark.parametrize(
+  'labels, message',
+  [
+    ([1, 2, 3], r'\(3,\) for 2 images'),
+    (np.eye(10, dtype=int)[:2], 'one-hot'),
+    (3, r'shape \(\)'),
+    ([0.0, 1.0], 'float64'),
+    ([0, 10], r'span \[0, 10\].*0 to 9'),
+    ([-1, 3], r'span \[-1, 3\]'),
+  ],
+  ids=['count', 'one-hot', 'scalar', 'floats', 'too-large', 'negative'],
+)
+def test_bad_labels_are_named_with_their_likely_cause(labels, message):
+  with pytest.raises(ValueError, match=message):
+    checks.check_labels(labels, num_examples=2, num_classes=10)
+
+
+@pytest.mark.parametrize('value', [2, 2.0, np.float32(3), jnp.array(2)], ids=str)
+def test_the_least_value_and_more_pass(value):
+  checks.check_at_least('steps', value, 2)
+
+
+@pytest.mark.parametrize('value', [1, float('nan'), -jnp.inf], ids=str)
+def test_less_than_the_least_raises_with_name_value_and_hint(value):
+  with pytest.raises(ValueError, match=rf'steps={value}.*at least 2: hint'):
+    checks.check_at_least('steps', value, 2, ': hint')
+
+
+@pytest.mark.parametrize('value', [0, -1.5, float('nan')], ids=str)
+def test_not_positive_raises_with_name_value_and_hint(value):
+  with pytest.raises(ValueError, match=rf'alpha={value}.*positive: hint'):
+    checks.check_positive('alpha', value, ': hint')
+
+
+def test_positive_and_traced_values_pass():
+  checks.check_positive('alpha', 1e-30)
+
+  def fn(value):
+    checks.check_positive('alpha', value)
+    checks.check_at_least('alpha', value, 5)
+    return value
+
+  assert jax.jit(fn)(-1.0) == -1
+
+
+def test_an_unknown_choice_lists_the_known_ones():
+  checks.check_choice('norm', 'l2', ('linf', 'l2'))
+  with pytest.raises(ValueError, match="norm='l3'.*linf, l2"):
+    checks.check_choice('norm', 'l3', ('linf', 'l2'))

@@ -1,0 +1,106 @@
+"""Ways of differentiating against the chain rule written out in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rdefense import gradients, losses
+from rdefense.defenses import BACKWARD, Defense, binning, identity
+
+SHAPE = (2, 3, 1)
+RNG = np.random.default_rng(5)
+W1 = RNG.normal(size=(6, 7))
+W2 = RNG.normal(size=(7, 3))
+X = RNG.uniform(size=SHAPE).astype(np.float32)
+
+
+def logits_fn(x):
+  hidden = jnp.tanh(x.ravel() @ jnp.float32(W1))
+  return hidden @ jnp.float32(W2)
+
+
+def literal_logits(x):
+  return np.tanh(x.ravel() @ W1) @ W2
+
+
+def literal_margin_grad(x, label):
+  """d margin / dx of the network alone, at x."""
+  hidden = np.tanh(x.ravel() @ W1)
+  logits = hidden @ W2
+  rival = max((i for i in range(3) if i != label), key=lambda i: logits[i])
+  grad = W1 @ ((1 - hidden**2) * (W2[:, label] - W2[:, rival]))
+  return logits[label] - logits[rival], grad.reshape(x.shape)
+
+
+# T(v) = 1 if v > 1/2, g(v) = v^2: nothing in common but the ends.
+HARD = lambda x: (x > 0.5).astype(x.dtype)
+SQUARE = Defense(lambda key, x: HARD(x), lambda key, x: x**2)
+
+
+@pytest.mark.parametrize('label', range(3))
+@pytest.mark.parametrize('backward', BACKWARD)
+def test_each_way_takes_value_and_jacobian_where_it_says(backward, label, key):
+  out = jax.jit(gradients.through(logits_fn, SQUARE, losses.margin, backward))(
+    key, X, label
+  )
+  x = X.astype(np.float64)
+  at_hard = literal_margin_grad(HARD(x), label)
+  at_soft = literal_margin_grad(x**2, label)
+  value, grad = {
+    'bpda': (at_hard[0], at_hard[1] * 2 * x),  # F' at T(x), g' at x
+    'surrogate': (at_soft[0], at_soft[1] * 2 * x),  # both at g(x), x
+    'identity': at_hard,
+  }[backward]
+  # Sums of a dozen float32 products of numbers near 1.
+  np.testing.assert_allclose(out.value, value, rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(out.grad, grad, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(out.margin, at_hard[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('backward', BACKWARD)
+def test_without_a_defense_every_way_is_the_plain_gradient(backward, key):
+  evaluate = gradients.through(
+    logits_fn, identity(), losses.cross_entropy, backward
+  )
+  out = evaluate(key, X, 1)
+  value, grad = jax.value_and_grad(
+    lambda x: losses.cross_entropy(logits_fn(x), 1)
+  )(X)
+  assert out.value == value
+  np.testing.assert_array_equal(out.grad, grad)
+
+
+@pytest.mark.parametrize('backward', BACKWARD)
+def test_the_margin_is_that_of_the_deployed_pipeline(backward, key):
+  defense = binning(2)
+  out = gradients.through(logits_fn, defense, losses.cross_entropy, backward)(
+    key, X, 2
+  )
+  deployed = losses.margin(logits_fn(defense.apply(key, X)), 2)
+  np.testing.assert_allclose(out.margin, deployed, rtol=1e-6)
+
+
+@pytest.mark.parametrize('backward', BACKWARD)
+def test_deployed_and_surrogate_see_the_same_noise(backward, key):
+  noisy = lambda key, x: x + jax.random.normal(key, x.shape)
+  defense = Defense(lambda key, x: noisy(key, x), lambda key, x: noisy(key, x))
+  evaluate = gradients.through(logits_fn, defense, losses.margin, backward)
+  keys = jax.random.split(key, 3)
+  # Eager and mapped, both under the checker of key reuse.
+  out = jax.jit(jax.vmap(evaluate, (0, None, None)))(keys, X, 0)
+  np.testing.assert_allclose(out.value, out.margin, rtol=1e-5, atol=1e-6)
+  assert len(np.unique(out.margin)) == 3
+  one = evaluate(jax.random.clone(keys)[0], X, 0)
+  np.testing.assert_allclose(one.grad, out.grad[0], rtol=1e-4, atol=1e-5)
+
+
+def test_defended_is_the_classifier_after_apply(key):
+  got = gradients.defended(logits_fn, SQUARE)(key, X)
+  expected = literal_logits(HARD(X.astype(np.float64)))
+  np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_an_unknown_way_is_named():
+  with pytest.raises(ValueError, match="backward='bdpa'.*bpda"):
+    gradients.through(logits_fn, SQUARE, losses.margin, 'bdpa')

@@ -1,0 +1,131 @@
+"""Losses against NumPy in float64, with their gradients in closed form."""
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from rdefense import losses
+
+NUM_CLASSES = 5
+LOGITS = hnp.arrays(
+  np.float32,
+  NUM_CLASSES,
+  elements=st.floats(-30, 30, width=32, allow_subnormal=False),
+)
+LABELS = st.integers(0, NUM_CLASSES - 1)
+ONE_HOT = np.eye(NUM_CLASSES)
+
+
+def literal_margin(logits, label):
+  logits = logits.astype(np.float64)
+  others = [i for i in range(NUM_CLASSES) if i != label]
+  rival = max(others, key=lambda i: logits[i])
+  return logits[label] - logits[rival], ONE_HOT[label] - ONE_HOT[rival]
+
+
+def literal_cross_entropy(logits, label):
+  logits = logits.astype(np.float64)
+  value = logits[label] - special.logsumexp(logits)
+  return value, ONE_HOT[label] - special.softmax(logits)
+
+
+def literal_cw(logits, label):
+  value, grad = literal_margin(logits, label)
+  return (value, grad) if value > -3 else (-3, 0 * grad)
+
+
+def literal_log_probability(logits, label):
+  p = special.softmax(logits.astype(np.float64))
+  grad = p[label] * (ONE_HOT[label] - p) / (0.01 + p[label])
+  return np.log(0.01 + p[label]), grad
+
+
+LOSSES = {
+  'margin': (losses.margin, literal_margin),
+  'cross_entropy': (losses.cross_entropy, literal_cross_entropy),
+  'cw': (losses.cw(3.0), literal_cw),
+  'log_probability': (losses.log_probability(), literal_log_probability),
+}
+COMPILED = {
+  name: jax.jit(jax.value_and_grad(loss)) for name, (loss, _) in LOSSES.items()
+}
+
+
+@pytest.mark.parametrize('name', LOSSES)
+@settings(deadline=None, max_examples=30)
+@given(logits=LOGITS, label=LABELS)
+def test_value_and_gradient_are_the_formula_of_the_docstring(
+  name, logits, label
+):
+  # Where the largest other logit is not unique, or at the kink of cw, the
+  # gradient is one of several.
+  rivals = np.sort(np.delete(logits, label))
+  assume(rivals[-1] > rivals[-2])
+  value, grad = LOSSES[name][1](logits, label)
+  assume(name != 'cw' or abs(value + 3) > 1e-5 or value == -3)
+  assume(name != 'cw' or literal_margin(logits, label)[0] != -3)
+  got = COMPILED[name](logits, label)
+  # Logits below 32 in float32: an ulp is 2e-6, and a few are added up.
+  np.testing.assert_allclose(got[0], value, rtol=1e-5, atol=1e-5)
+  np.testing.assert_allclose(got[1], grad, rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=50)
+@given(logits=LOGITS, label=LABELS)
+def test_margin_is_negative_exactly_where_the_prediction_is_another(
+  logits, label
+):
+  assume(len(set(logits)) == NUM_CLASSES)  # argmax breaks ties by index
+  margin = COMPILED['margin'](logits, label)[0]
+  assert (margin < 0) == (logits.argmax() != label)
+
+
+@pytest.mark.parametrize('name', LOSSES)
+@pytest.mark.parametrize('label', [0, 1], ids=['won', 'lost'])
+def test_huge_logits_leave_value_and_gradient_finite(name, label):
+  logits = np.array([3e4, -3e4, 0, 0, 1], np.float32)
+  value, grad = COMPILED[name](logits, label)
+  assert np.isfinite(value) and np.isfinite(grad).all()
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_a_gradient_step_lowers_the_logit_of_the_label(name):
+  logits = np.array([1.0, 0.5, 0.2, 0.0, -1.0], np.float32)
+  grad = COMPILED[name](logits, 0)[1]
+  assert grad[0] > 0 and (grad[1:] <= 0).all() and grad[1:].min() < 0
+
+
+@pytest.mark.parametrize('loss', [losses.margin, losses.cross_entropy])
+def test_a_targeted_loss_is_lowest_when_the_target_wins(loss):
+  reach = losses.targeted(loss)
+  won, lost = jnp.array([0.0, 4.0, 1.0]), jnp.array([4.0, 0.0, 1.0])
+  assert reach(won, 1) == -loss(won, 1)
+  assert reach(won, 1) < reach(lost, 1)
+
+
+@pytest.mark.parametrize('label', range(3))
+def test_offsets_together_aim_at_every_other_class_once(label):
+  logits = jnp.array([0.5, 3.0, -1.0])
+  aimed = [losses.towards(losses.margin, k)(logits, label) for k in (1, 2)]
+  others = [-losses.margin(logits, t) for t in range(3) if t != label]
+  assert sorted(map(float, aimed)) == sorted(map(float, others))
+  wrapped = losses.towards(losses.margin, 2)(logits, label)
+  assert wrapped == -losses.margin(logits, (label + 2) % 3)
+
+
+@pytest.mark.parametrize(
+  'make, message',
+  [
+    (lambda: losses.cw(-1.0), 'kappa=-1.0'),
+    (lambda: losses.towards(losses.margin, 0), 'offset=0.*true label'),
+  ],
+  ids=['kappa', 'offset'],
+)
+def test_bad_constants_are_named(make, message):
+  with pytest.raises(ValueError, match=message):
+    make()

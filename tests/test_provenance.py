@@ -1,0 +1,95 @@
+"""What a figure depends on, and whom a workdir belongs to."""
+
+import re
+import subprocess
+
+import numpy as np
+import pytest
+
+from rdefense import files, provenance
+
+
+def test_environment_is_complete_and_plain(tmp_path):
+  about = provenance.environment()
+  files.write_json(tmp_path / 'environment.json', about)
+  assert set(about['packages']) >= {
+    'jax',
+    'jaxlib',
+    'flax',
+    'optax',
+    'orbax-checkpoint',
+    'numpy',
+    'scipy',
+    'rdefense',
+  }
+  assert about['packages']['numpy'] == np.__version__
+  assert about['devices'] >= 1
+  assert re.match(r'\d{4}-\d\d-\d\dT.*\+00:00$', about['date'])
+  assert (about['commit'] is None) == (about['dirty'] is None)
+
+
+def test_copy_inside_anothers_checkout_has_no_commit(tmp_path, monkeypatch):
+  def git(*arguments):
+    subprocess.run(
+      [
+        'git',
+        '-C',
+        tmp_path,
+        '-c',
+        'user.name=a',
+        '-c',
+        'user.email=a@b.c',
+        *arguments,
+      ],
+      check=True,
+      capture_output=True,
+    )
+
+  package = tmp_path / 'rdefense' / 'provenance.py'
+  package.parent.mkdir()
+  package.write_text('pass\n')
+  git('init')
+  git('commit', '--allow-empty', '-m', 'another project')
+  monkeypatch.setattr(provenance, '__file__', str(package))
+  assert provenance.environment()['commit'] is None
+  git('add', '.')
+  git('commit', '-m', 'ours')
+  about = provenance.environment()
+  assert re.fullmatch('[0-9a-f]{40}', about['commit'])
+  assert about['dirty'] is False
+  (tmp_path / 'run.json').write_text('{}')
+  # Untracked files are no edit.
+  assert provenance.environment()['dirty'] is False
+  package.write_text('changed\n')
+  assert provenance.environment()['dirty'] is True
+
+
+def test_workdir_belongs_to_its_first_config(tmp_path):
+  config = {'attack': {'eps': 0.3, 'steps': (40, 100)}, 'seed': np.int32(0)}
+  provenance.claim(tmp_path / 'run', config)
+  provenance.claim(tmp_path / 'run', config)
+  stored = (tmp_path / 'run' / 'config.json').read_bytes()
+  other = {'attack': {'eps': 0.1, 'steps': (40, 100)}, 'seed': 1}
+  with pytest.raises(ValueError) as error:
+    provenance.claim(tmp_path / 'run', other)
+  message = str(error.value)
+  assert 'attack.eps is 0.3 there and 0.1 here' in message
+  assert 'another --workdir' in message
+  assert 'a workdir that belongs to another config' in message
+  assert (tmp_path / 'run' / 'config.json').read_bytes() == stored
+
+
+@pytest.mark.parametrize(
+  'changed, text',
+  [
+    ({'a': 1, 'b': {'c': 2}}, 'b.c is absent there and 2 here'),
+    ({'a': 1, 'b': {}, 'z': None}, 'z is absent there and None here'),
+    ({'b': {}}, 'a is 1 there and absent here'),
+  ],
+)
+def test_added_and_removed_keys_belong_to_another_config(
+  tmp_path, changed, text
+):
+  provenance.claim(tmp_path, {'a': 1, 'b': {}})
+  with pytest.raises(ValueError, match=text):
+    provenance.claim(tmp_path, changed)

@@ -1,0 +1,268 @@
+"""Projections against a general solver; balls, starts and their errors."""
+
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import optimize, stats
+
+from rdefense import threats
+
+SHAPE = (2, 2, 2)
+ORDER = {'linf': np.inf, 'l2': 2, 'l1': 1}
+PROJECT = {
+  norm: jax.jit(
+    lambda z, x, eps, norm=norm: threats.ball(norm, eps).project(z, x)
+  )
+  for norm in threats.NORMS
+}
+PIXELS = st.floats(0, 1, width=32, allow_subnormal=False)
+IMAGES = hnp.arrays(np.float32, SHAPE, elements=PIXELS)
+ANYWHERE = hnp.arrays(
+  np.float32, SHAPE, elements=st.floats(-4, 4, width=32, allow_subnormal=False)
+)
+RADII = st.one_of(st.just(0.0), st.floats(2**-10, 3.0, width=32))
+every_norm = pytest.mark.parametrize('norm', threats.NORMS)
+
+
+def distance(z, x, norm):
+  difference = np.asarray(z, np.float64) - np.asarray(x, np.float64)
+  return np.linalg.norm(difference.ravel(), ORDER[norm])
+
+
+def inside(norm, z, x, eps):
+  """Feasible, with room for float32 alone."""
+  z = np.asarray(z)
+  # linf: x + eps rounds by half an ulp of 1. l1 and l2: the sum of 8 terms by
+  # a few ulps of eps; squares below 1e-37 vanish.
+  slack = 2**-24 if norm == 'linf' else 1e-5 * eps + 1e-18
+  return (
+    np.isfinite(z).all()
+    and z.min() >= 0
+    and z.max() <= 1
+    and distance(z, x, norm) <= eps + slack
+  )
+
+
+def nearest_by_slsqp(norm, z, x, eps):
+  """min 1/2 |z' - z|^2 over ball and box, with z' = x + up - down."""
+  z, x = np.float64(z).ravel(), np.float64(x).ravel()
+  n = x.size
+  to_image = np.hstack([np.eye(n), -np.eye(n)])
+  limit = {
+    'linf': lambda m: eps - m,
+    'l2': lambda m: np.atleast_1d(eps**2 - ((to_image @ m) ** 2).sum()),
+    'l1': lambda m: np.atleast_1d(eps - m.sum()),
+  }[norm]
+  gap = lambda m: x + to_image @ m - z
+  solution = optimize.minimize(
+    lambda m: 0.5 * (gap(m) ** 2).sum(),
+    np.full(2 * n, eps / (4 * n)),
+    jac=lambda m: to_image.T @ gap(m),
+    bounds=[(0, 1 - v) for v in x] + [(0, v) for v in x],
+    constraints={'type': 'ineq', 'fun': limit},
+    method='SLSQP',
+    options={'ftol': 1e-14, 'maxiter': 500},
+  )
+  return (x + to_image @ solution.x).reshape(SHAPE)
+
+
+@every_norm
+@pytest.mark.parametrize('seed', range(6))
+def test_projection_is_the_nearest_point_of_ball_and_box(norm, seed):
+  rng = np.random.default_rng(seed)
+  x = rng.choice([0, 0.05, 0.5, 1, rng.uniform()], SHAPE).astype(np.float32)
+  z = (x + rng.normal(0, [0.2, 1][seed % 2], SHAPE)).astype(np.float32)
+  eps = {'linf': 0.15, 'l2': 0.4, 'l1': 0.7}[norm]
+  got = PROJECT[norm](z, x, eps)
+  expected = nearest_by_slsqp(norm, z, x, eps)
+  assert distance(expected, x, norm) <= eps + 1e-7
+  # The solver stops within 1e-14 in the objective, 1e-7 in the point.
+  np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
+
+
+@every_norm
+@settings(deadline=None, max_examples=50)
+@given(x=IMAGES, z=ANYWHERE, eps=RADII)
+def test_projection_is_feasible_and_idempotent(norm, x, z, eps):
+  once = PROJECT[norm](z, x, eps)
+  assert inside(norm, once, x, eps)
+  np.testing.assert_array_equal(PROJECT[norm](once, x, eps), once)
+
+
+@every_norm
+@settings(deadline=None, max_examples=50)
+@given(x=IMAGES, z=ANYWHERE, w=IMAGES, eps=RADII)
+def test_no_point_of_the_set_lies_beyond_the_projection(norm, x, z, w, eps):
+  # p is the projection of z exactly if <z - p, w - p> <= 0 for all w inside.
+  p = np.float64(PROJECT[norm](z, x, eps))
+  gap = distance(w, x, norm)
+  w = np.float64(x) + (w - np.float64(x)) * min(1, eps / gap if gap else 1)
+  # Rounding p by 1e-6 along distances of up to 4 in 8 entries.
+  assert ((z - p) * (w - p)).sum() <= 5e-5
+
+
+@every_norm
+@settings(deadline=None, max_examples=50)
+@given(x=IMAGES, z=IMAGES, eps=RADII)
+def test_points_inside_stay_to_the_bit(norm, x, z, eps):
+  assume(distance(z, x, norm) <= eps * (1 - 1e-5) or (z == x).all())
+  got = PROJECT[norm](z, x, eps)
+  if norm == 'linf':  # x + eps may round below z by half an ulp of 1
+    np.testing.assert_allclose(got, z, rtol=0, atol=2**-24)
+  else:
+    np.testing.assert_array_equal(got, z)
+
+
+@every_norm
+def test_radius_zero_leaves_only_the_image(norm, key):
+  x = np.random.default_rng(1).uniform(size=SHAPE).astype(np.float32)
+  threat = threats.ball(norm, 0.0)
+  np.testing.assert_array_equal(PROJECT[norm](1 - x, x, 0.0), x)
+  np.testing.assert_array_equal(threat.init(key, x), x)
+
+
+@every_norm
+def test_a_ball_larger_than_the_box_leaves_only_the_clip(norm):
+  rng = np.random.default_rng(2)
+  x, z = rng.uniform(size=SHAPE), rng.normal(0.5, 2, SHAPE)
+  x, z = np.float32(x), np.float32(z)
+  np.testing.assert_array_equal(PROJECT[norm](z, x, 20.0), z.clip(0, 1))
+
+
+@every_norm
+@pytest.mark.parametrize('size', [1e10, -1e10, 1e-30], ids=str)
+def test_extreme_points_project_to_finite_feasible_ones(norm, size):
+  x = np.full(SHAPE, 0.25, np.float32)
+  z = x + np.float32(size) * np.arange(8, dtype=np.float32).reshape(SHAPE)
+  assert inside(norm, PROJECT[norm](z, x, 0.5), x, 0.5)
+
+
+@every_norm
+def test_traced_radii_share_one_compilation(norm):
+  traces = []
+
+  @jax.jit
+  def project(z, x, eps):
+    traces.append(eps)
+    return threats.ball(norm, eps).project(z, x)
+
+  x = np.full(SHAPE, 0.5, np.float32)
+  got = [project(np.ones_like(x), x, eps) for eps in (0.1, 0.2, 0.3)]
+  assert len(traces) == 1
+  for z, eps in zip(got, (0.1, 0.2, 0.3)):
+    assert distance(z, x, norm) == pytest.approx(eps, rel=1e-5)
+
+
+@every_norm
+def test_distance_is_that_of_numpy(norm):
+  rng = np.random.default_rng(3)
+  z, x = np.float32(rng.uniform(size=(2, *SHAPE)))
+  got = threats.ball(norm, 1.0).distance(z, x)
+  np.testing.assert_allclose(got, distance(z, x, norm), rtol=1e-6)
+
+
+@pytest.mark.parametrize('make', [threats.linf, threats.l2, threats.l1])
+def test_other_bounds_of_a_pixel_are_respected(make):
+  x = jnp.full(SHAPE, -0.9)
+  z = make(5.0, bounds=(-1.0, 1.0)).project(jnp.full(SHAPE, -3.0), x)
+  np.testing.assert_array_equal(z, -1.0)
+
+
+@pytest.mark.parametrize('make', [threats.linf, threats.l2, threats.l1])
+@pytest.mark.parametrize('eps', [-0.1, float('nan')], ids=str)
+def test_a_radius_below_zero_is_named(make, eps):
+  with pytest.raises(ValueError, match=rf'eps={eps} .*8/255'):
+    make(eps)
+
+
+def test_an_unknown_norm_is_named():
+  with pytest.raises(ValueError, match="norm='l0'.*linf, l2, l1"):
+    threats.ball('l0', 0.1)
+
+
+# ----------------------------------------------------------------- starts
+
+NUM_DRAWS = 2000
+
+
+def draws(norm, x, eps, key):
+  keys = jax.random.split(key, NUM_DRAWS)
+  return jax.jit(jax.vmap(threats.ball(norm, eps).init, (0, None)))(keys, x)
+
+
+@every_norm
+def test_random_starts_near_the_bounds_are_feasible(norm, key):
+  x = np.float32([[[0, 1], [0.02, 0.98]], [[0.5, 0.1], [0, 0]]])
+  eps = 0.25
+  assert all(inside(norm, z, x, eps) for z in np.asarray(draws(norm, x, eps, key)))
+
+
+@every_norm
+def test_random_starts_are_uniform_in_the_ball(norm, key):
+  x, eps, n = np.full(SHAPE, 0.5, np.float32), 0.25, 8
+  noise = np.float64(draws(norm, x, eps, key) - x).reshape(NUM_DRAWS, n) / eps
+  # One fixed key: these p-values are what they are, not a coin to toss.
+  if norm == 'linf':
+    for channel in noise.T:
+      assert stats.kstest(channel, stats.uniform(-1, 2).cdf).pvalue > 1e-3
+  else:
+    radius = np.linalg.norm(noise, ORDER[norm], axis=1)
+    assert stats.kstest(radius**n, 'uniform').pvalue > 1e-3
+    # One coordinate of a uniform point: Beta((n + 1) / 2) for l2, a density
+    # of n / 2 (1 - |t|)^(n - 1) for l1.
+    size = np.abs(noise[:, 3])
+    if norm == 'l2':
+      reference = stats.beta(0.5, (n + 1) / 2).cdf(size**2)
+    else:
+      reference = 1 - (1 - size) ** n
+    assert stats.kstest(reference, 'uniform').pvalue > 1e-3
+  # Five standard deviations of a mean of NUM_DRAWS.
+  error = 5 * noise.std(0) / NUM_DRAWS**0.5
+  assert (np.abs(noise.mean(0)) < error).all()
+  correlation = np.corrcoef(np.sign(noise.T)) - np.eye(n)
+  assert np.abs(correlation).max() < 5 / NUM_DRAWS**0.5
+
+
+def test_named_starts_of_linf_are_image_and_corners(key):
+  x = np.float32([[[0.0], [0.05], [0.5]], [[0.95], [1.0], [0.3]]])
+  threat, eps = threats.linf(0.125), np.float32(0.125)
+  at = lambda start: threats.start_at(threat, start)(key, x)
+  np.testing.assert_array_equal(at('clean'), x)
+  np.testing.assert_array_equal(at('lower'), np.maximum(x - eps, 0))
+  np.testing.assert_array_equal(at('upper'), np.minimum(x + eps, 1))
+  z = threats.start_at(threat, 'random')(key, x)
+  again = jax.random.clone(key)
+  np.testing.assert_array_equal(z, threat.init(again, x))
+
+
+@pytest.mark.parametrize('norm', ['l2', 'l1'])
+@pytest.mark.parametrize('start, colour', [('lower', 0), ('upper', 1)])
+def test_dark_and_bright_starts_are_projected_black_and_white(
+  norm, start, colour, key
+):
+  x = np.float32([[[0.2], [0.7]]])
+  z = threats.start_at(threats.ball(norm, 0.3), start)(key, x)
+  np.testing.assert_array_equal(
+    z, threats.ball(norm, 0.3).project(jnp.full_like(x, colour), x)
+  )
+  assert distance(z, x, norm) == pytest.approx(0.3, rel=1e-5)
+
+
+def test_a_traced_index_picks_the_start_of_that_name(key):
+  x = np.full(SHAPE, 0.4, np.float32)
+  threat = threats.linf(0.1)
+  fn = jax.jit(lambda start, key: threats.start_at(threat, start)(key, x))
+  for index, name in enumerate(threats.STARTS):
+    by_name = threats.start_at(threat, name)(jax.random.clone(key), x)
+    by_index = fn(index, jax.random.clone(key))
+    # Compiled or not, x + eps * noise may round differently in the last bit.
+    np.testing.assert_allclose(by_index, by_name, rtol=0, atol=2**-24)
+
+
+def test_an_unknown_start_is_named():
+  with pytest.raises(ValueError, match="start='corner'.*clean, random"):
+    threats.start_at(threats.linf(0.1), 'corner')
