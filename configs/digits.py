@@ -44,8 +44,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         'paper_a', 'discretized', curve=curve, step_size=0.01, alpha=10.0
       ),
       'adaptive': study.attack_run(
-        'adaptive', 'both', curve=curve, num_steps=30,
-        alphas=(4.0, 10.0, 30.0),
+        'adaptive', 'both', num_steps=20, alphas=(4.0, 10.0)
       ),
     },
   )

@@ -33,10 +33,13 @@ def mnist_like(
     codebook=('density', 'medoids', 'binning'),
   )
   make_runs = {'small': _small, 'paper': _paper, 'smoke': _smoke}
-  curve = tuple(round(eps * i / 6, 4) for i in range(1, 6))
+  curve = tuple(round(eps * i / 3, 4) for i in (1, 2))
   config = study.six_settings(
     dataset,
-    {'name': 'mnist_cnn', 'widths': (32, 64), 'hidden': 1024},
+    {
+      'name': 'mnist_cnn', 'widths': (32, 64), 'hidden': 1024,
+      'init': 'paper' if chosen['preset'] == 'paper' else 'he',
+    },
     eps,
     runs=make_runs[chosen['preset']](eps, train_steps),
     attacks={
@@ -48,8 +51,8 @@ def mnist_like(
         step_size=0.01, alpha=10.0,
       ),
       'adaptive': study.attack_run(
-        'adaptive', 'both', num_examples=1000, num_steps=40,
-        alphas=(4.0, 10.0, 30.0),
+        'adaptive', 'both', num_examples=1000, num_steps=20,
+        alphas=(4.0, 10.0),
       ),
     },
   )
@@ -71,18 +74,19 @@ def _small(eps: float, train_steps: int) -> dict:
   """Few large steps, an eps ramp, a cosine schedule; re-training is short."""
   del eps, train_steps
   pgd = {'num_steps': 2, 'step_size': 0.7}
+  adversarial = {'batch_size': 100, 'learning_rate': 2e-3, 'attack': pgd}
   return {
     'nat': study.model_run('natural', num_steps=2000),
     'adv': study.model_run(
-      'adversarial', num_steps=1800, batch_size=200, eps_ramp=0.4, attack=pgd
+      'adversarial', num_steps=3000, eps_ramp=0.4, **adversarial
     ),
     'nat_re': study.model_run(
-      'natural', begin='nat', discretized=True, num_steps=800,
+      'natural', begin='nat', discretized=True, num_steps=600,
       learning_rate=5e-4,
     ),
     'adv_re': study.model_run(
-      'adversarial', begin='adv', discretized=True, num_steps=600,
-      learning_rate=5e-4, attack=pgd,
+      'adversarial', begin='adv', discretized=True, num_steps=800,
+      eps_ramp=0.25, **adversarial | {'learning_rate': 5e-4},
     ),
   }
 

@@ -22,7 +22,7 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-from absl import app, flags
+from absl import app, flags, logging
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -295,11 +295,12 @@ def time_to_accuracy(workdir: Path, size: Size) -> dict[str, Figure]:
     correct['ours'] = verdicts.predicted == batch.label
 
   def theirs():
-    parts = zip(x.split(size.batch), y.split(size.batch), strict=True)
-    with torch.no_grad():
-      correct['torchattacks'] = np.concatenate(
-        [(net(peer(x, y)).argmax(1) == y).numpy() for x, y in parts]
-      )
+    hits = []
+    for images, labels in zip(x.split(size.batch), y.split(size.batch)):
+      attacked = peer(images, labels)
+      with torch.no_grad():
+        hits.append((net(attacked).argmax(1) == labels).numpy())
+    correct['torchattacks'] = np.concatenate(hits)
 
   seconds = take_turns(
     {'ours': ours, 'torchattacks': theirs}, size.long_repeats
@@ -369,6 +370,7 @@ def main(argv):
   """Measures, prints the table, publishes where asked to."""
   if len(argv) > 1:
     raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
+  logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
   if _QUICK.value and _PUBLISH.value:
     raise app.UsageError('--quick measures nothing worth a --publish.')
   figures = measure(QUICK if _QUICK.value else FULL, _WORKDIR.value)

@@ -100,7 +100,8 @@ def accuracy(logits_fn: LogitsFn, defense: Defense) -> Callable:
 
   def fraction(key, images, labels) -> float:
     _check(logits_fn, defense, images, labels)
-    return float((np.asarray(classes(key, images)) == np.asarray(labels)).mean())
+    right = np.asarray(classes(key, images)) == np.asarray(labels)
+    return float(right.mean())
 
   return fraction
 

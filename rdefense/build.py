@@ -127,7 +127,7 @@ def attack_recipes(
       return recipes.mi_fgsm(eps, **arguments)
     case 'adaptive':
       if not discretized:
-        arguments |= {'alphas': (10.0,), 'backward': ('bpda',)}
+        arguments |= {'alphas': (10.0,), 'backward': ('identity', 'bpda')}
       return recipes.adaptive(eps, **arguments)
   raise _unknown('attack', config['name'], _ATTACKS)
 

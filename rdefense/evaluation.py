@@ -171,9 +171,13 @@ def attack(
   predicted, margins = judge(target, judging, batch.index, z, batch.label, where)
   gradients = np.zeros(len(z), np.int32)
   broken_by = np.full(len(z), -1, np.int32)
+  # What a recipe has beaten, or what it leaves out as wrong unattacked, stays
+  # so: a later recipe that keeps its last iterate must not undo it.
+  every_example = all(recipe.every_example for recipe in recipes)
+  beaten = (predicted != batch.label) & (not every_example)
   for number, recipe in enumerate(recipes):
     standing = predicted == batch.label
-    active = batch.mask & (standing | recipe.every_example)
+    active = batch.mask & ~beaten
     kind = recipe._replace(
       name='', step_size=0.0, num_steps=0, start='', alpha=0.0,
       every_example=False,
@@ -203,9 +207,10 @@ def attack(
     predicted, margins = judge(
       target, judging, batch.index, z, batch.label, where
     )
-    fallen = standing & active & (predicted != batch.label)
-    broken_by[fallen] = number
-    if not (batch.mask & (predicted == batch.label)).any():
+    fallen = active & (predicted != batch.label)
+    broken_by[fallen & standing] = number
+    beaten |= fallen
+    if not (batch.mask & ~beaten).any():
       break
   return Verdicts(z, predicted, margins, gradients, broken_by)
 

@@ -59,7 +59,8 @@ def through(
     output, vjp = jax.vjp(lambda z: fn(key, z), z)
     (value, logits), slope = jax.value_and_grad(objective, has_aux=True)(output)
     if backward == 'surrogate':
-      logits = logits_fn(defense.apply(key, z))
+      same_key = jax.random.clone(key)  # the same noise twice, on purpose
+      logits = logits_fn(defense.apply(same_key, z))
     return Evaluation(value, margin(logits, y), vjp(slope)[0], output, slope)
 
   def refresh(key: Key, z: Array, last: Evaluation):

@@ -38,9 +38,7 @@ RESULTS = {
       'description': 'no defense',
       'conditions': {
         'clean': condition(492),
-        'eps0.3/pgd100': condition(
-          463, gradients=50500, judged='best iterate'
-        ),
+        'eps0.3/pgd100': condition(463, gradients=50500, judged='best iterate'),
       },
     },
     'disc_adv_pre': {

@@ -197,8 +197,8 @@ def draws(norm, x, eps, key):
 @every_norm
 def test_random_starts_near_the_bounds_are_feasible(norm, key):
   x = np.float32([[[0, 1], [0.02, 0.98]], [[0.5, 0.1], [0, 0]]])
-  eps = 0.25
-  assert all(inside(norm, z, x, eps) for z in np.asarray(draws(norm, x, eps, key)))
+  drawn = np.asarray(draws(norm, x, 0.25, key))
+  assert all(inside(norm, z, x, 0.25) for z in drawn)
 
 
 @every_norm

@@ -5,7 +5,9 @@ All colours take part:
   alternate   exact assignment, and a better medoid within each cluster
   propose     a batch of swaps with candidates drawn where the cost is
 
-in turn, keeping only what lowers the cost over all pixels.
+in turn, keeping only what lowers the cost over all pixels. Assignment is where
+the time goes, so after a move only those colours are assigned again that it
+can concern.
 """
 
 from typing import NamedTuple
@@ -17,7 +19,7 @@ from scipy.spatial.distance import cdist
 from rdefense.defenses.colors import Colors
 from rdefense.defenses.costs import METRICS, ORDERS
 
-__all__ = ['Fit', 'assign', 'refine']
+__all__ = ['Fit', 'assign', 'reassign', 'refine']
 
 
 class Fit(NamedTuple):
@@ -55,41 +57,38 @@ def refine(
 
 def assign(colors: Colors, rows: np.ndarray, norm: str) -> Fit:
   """All colours to their two nearest medoids."""
-  near, following, first, second = _two_nearest(colors.values, colors, rows, norm)
-  return Fit(
-    rows, near, following, first, second, float(first @ colors.counts)
-  )
+  caches = _two_nearest(colors.values, colors.values[rows], norm)
+  return Fit(rows, *caches, float(caches[2] @ colors.counts))
 
 
 def reassign(colors: Colors, fit: Fit, rows: np.ndarray, norm: str) -> Fit:
-  """As `assign`, but looks only at colours whom a moved medoid may concern.
+  """As `assign`, but looks only at colours that a moved medoid may concern.
 
-  Let c be where a medoid moved to, and j the medoid nearest to p. Where c gets
-  closer to p than the second nearest, ||j - c|| < first(p) + second(p).
+  With j the medoid nearest to p and c where some medoid has moved to,
+    ||p - c|| < second(p)  only if  ||j - c|| < first(p) + second(p).
   """
   moved = rows != fit.rows
   if not moved.any():
     return fit
-  medoids = colors.values[fit.rows].astype(np.float64)
-  apart = cdist(
-    medoids, colors.values[rows[moved]].astype(np.float64), METRICS[norm]
-  ).min(1)
+  medoids = colors.values[rows].astype(np.float64)
+  old = colors.values[fit.rows].astype(np.float64)
+  apart = cdist(old, medoids[moved], METRICS[norm]).min(1)
+  apart *= 1 - 1e-9  # the safe side of rounding
   stale = np.flatnonzero(
     moved[fit.near]
     | moved[fit.following]
-    | (fit.first + fit.second >= apart[fit.near])
+    | (fit.first + fit.second > apart[fit.near])
   )
-  arrays = [a.copy() for a in (fit.near, fit.following, fit.first, fit.second)]
-  for array, new in zip(
-    arrays, _two_nearest(colors.values[stale], colors, rows, norm)
-  ):
-    array[stale] = new
-  return Fit(rows, *arrays, float(arrays[2] @ colors.counts))
+  caches = [a.copy() for a in (fit.near, fit.following, fit.first, fit.second)]
+  fresh = _two_nearest(colors.values[stale], medoids, norm)
+  for cache, new in zip(caches, fresh):
+    cache[stale] = new
+  return Fit(rows, *caches, float(caches[2] @ colors.counts))
 
 
-def _two_nearest(values, colors, rows, norm):
-  """Of each colour: nearest medoid, next one, and the distances to them."""
-  distances, order = cKDTree(colors.values[rows]).query(
+def _two_nearest(values, medoids, norm):
+  """Nearest medoid of each value, next one, and the distances to both."""
+  distances, order = cKDTree(medoids).query(
     values, k=2, p=ORDERS[norm], workers=-1
   )
   return *order.T, *distances.T

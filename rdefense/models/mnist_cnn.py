@@ -13,37 +13,47 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rdefense import checks
 from rdefense.models.base import Classifier, classifier, max_pool
 
 __all__ = ['mnist_cnn']
-
-_BIAS = nn.initializers.constant(0.1)
 
 
 def _truncated(key, shape, dtype=jnp.float32):
   return 0.1 * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
 
 
+_INITS = {  # kernels, biases
+  'paper': (_truncated, nn.initializers.constant(0.1)),
+  'he': (nn.initializers.he_normal(), nn.initializers.zeros),
+}
+
+
 class _Net(nn.Module):
   num_classes: int
   widths: tuple[int, ...]
   hidden: int
+  init_name: str
 
   @nn.compact
   def __call__(self, x):
+    kernel, bias = _INITS[self.init_name]
+
+    def dense(width):
+      return nn.Dense(width, kernel_init=kernel, bias_init=bias)
+
     for width in self.widths:
-      x = nn.Conv(width, (5, 5), kernel_init=_truncated, bias_init=_BIAS)(x)
+      x = nn.Conv(width, (5, 5), kernel_init=kernel, bias_init=bias)(x)
       x = max_pool(nn.relu(x))
     x = x.reshape(x.shape[0], -1)
-    x = nn.Dense(self.hidden, kernel_init=_truncated, bias_init=_BIAS)(x)
-    x = nn.relu(x)
-    return nn.Dense(
-      self.num_classes, kernel_init=_truncated, bias_init=_BIAS
-    )(x)
+    return dense(self.num_classes)(nn.relu(dense(self.hidden)(x)))
 
 
 def mnist_cnn(
-  num_classes: int = 10, widths: tuple[int, ...] = (32, 64), hidden: int = 1024
+  num_classes: int = 10,
+  widths: tuple[int, ...] = (32, 64),
+  hidden: int = 1024,
+  init: str = 'paper',
 ) -> Classifier:
   """Paper A's MNIST network; smaller widths for tests.
 
@@ -51,8 +61,14 @@ def mnist_cnn(
     num_classes: number of logits.
     widths: channels of the convolutions.
     hidden: width of the dense layer.
+    init: `paper`, or `he` (variance-scaled, zero biases), with which
+      adversarial training at eps 0.3 learns many times faster.
 
   Returns:
     A `Classifier` of images in [0, 1].
+
+  Raises:
+    ValueError: on an unknown init.
   """
-  return classifier(_Net(num_classes, tuple(widths), hidden), num_classes)
+  checks.check_choice('init', init, _INITS)
+  return classifier(_Net(num_classes, tuple(widths), hidden, init), num_classes)

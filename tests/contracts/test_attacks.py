@@ -18,7 +18,7 @@ from rdefense.attacks import (
   steepest,
   stop_when_fooled,
 )
-from rdefense.attacks.base import start_key, step_key
+from rdefense.attacks.base import start_key, step
 from rdefense.defenses import binning
 from rdefense.parallel import layout
 
@@ -47,11 +47,11 @@ class Compiled:
     self.jitted = jax.jit(self.batch)
 
   def attack(self, params, eps):
-    evaluate = gradients.through(
+    oracle = gradients.through(
       lambda x: params @ x.ravel(), binning(4), losses.margin
     )
     attack = pgd(
-      evaluate,
+      oracle,
       self.optimizer(eps / 2),
       threats.ball(self.norm, eps),
       keep=self.keep,
@@ -64,7 +64,7 @@ class Compiled:
     attack = self.attack(params, eps)
     state = attack.init(start_key(key), x, y)
     for i in range(NUM_STEPS):
-      state, info = attack.step(step_key(key, i), state, x, y)
+      state, info = step(attack, key, i, state, x, y)
     return attack.outcome(state, x), info
 
   def batch(self, params, eps, key, index, x, y):

@@ -105,7 +105,8 @@ NOISY = Defense(
 @pytest.mark.parametrize('side', ['apply', 'surrogate'])
 def test_link_i_of_a_chain_gets_the_key_folded_with_i(side, key):
   x, scale = np.float32([[[0.25]]]), 1 if side == 'apply' else 2
-  noise = [jax.random.normal(jax.random.fold_in(key, i), x.shape) for i in (0, 1)]
+  keys = [jax.random.fold_in(key, i) for i in (0, 1)]
+  noise = [jax.random.normal(k, x.shape) for k in keys]
   got = getattr(chain(NOISY, NOISY), side)(key, x)
   expected = scale * (scale * x + noise[0]) + noise[1]
   np.testing.assert_allclose(got, expected, rtol=1e-6)

@@ -35,9 +35,7 @@ def test_histogram_path_agrees_with_sorting(channels):
   pixels = rng.integers(0, 200, (70_000, channels), dtype=np.uint8)
   packed, first, counts = counting._histogram(pixels, chunk=9_999)
   expected = np.unique(pixels, axis=0, return_index=True, return_counts=True)
-  np.testing.assert_array_equal(
-    counting._unpack(packed, channels), expected[0]
-  )
+  np.testing.assert_array_equal(counting._unpack(packed, channels), expected[0])
   np.testing.assert_array_equal(first, expected[1])
   np.testing.assert_array_equal(counts, expected[2])
 
@@ -53,9 +51,7 @@ def test_histogram_is_the_same_for_permuted_images_and_weights(images, random):
   np.testing.assert_array_equal(colors.counts, moved.counts)
   rows = list(range(len(colors.counts)))
   random.shuffle(rows)
-  weighted = colors_from_histogram(
-    colors.values[rows], colors.counts[rows]
-  )
+  weighted = colors_from_histogram(colors.values[rows], colors.counts[rows])
   np.testing.assert_array_equal(colors.values, weighted.values)
   np.testing.assert_array_equal(colors.counts, weighted.counts)
 

@@ -225,8 +225,6 @@ def test_cifar_medoids_beat_snapped_means(cifar):
   ],
 )
 def test_bad_input(key, call, match):
-  colors = colors_from_histogram(
-    np.uint8([[1], [2], [3], [4]]), [1, 1, 1, 1]
-  )
+  colors = colors_from_histogram(np.uint8([[1], [2], [3], [4]]), [1, 1, 1, 1])
   with pytest.raises(ValueError, match=match):
     call(key, colors)

@@ -1,6 +1,6 @@
 """Refinement on all colours, against all members of a cluster."""
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 import numpy as np
 from scipy.spatial import distance
@@ -25,7 +25,7 @@ def test_exact_recentring_agrees_with_all_members(blobs):
   st.booleans(),
   st.integers(0, 99),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_reassigning_a_few_agrees_with_assigning_all(
   blobs, norm, num_moved, nearby, seed
 ):
@@ -39,6 +39,7 @@ def test_reassigning_a_few_agrees_with_assigning_all(
   # Neighbours in lexicographic order: a medoid that moves a little.
   new = free[np.searchsorted(free, rows[out]).clip(max=len(free) - 1)]
   moved[out] = new if nearby else rng.choice(free, num_moved, replace=False)
+  assume(len(np.unique(moved)) == 20)
   again = refinement.reassign(blobs, fit, moved, norm)
   whole = refinement.assign(blobs, moved, norm)
   np.testing.assert_array_equal(again.first, whole.first)

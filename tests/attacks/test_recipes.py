@@ -1,0 +1,176 @@
+"""Recipes say what their papers did; the adaptive ensemble leaves no gap."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rdefense import losses, threats
+from rdefense.attacks import base, recipes, sign_adam
+from rdefense.attacks.pgd import KEEP
+from rdefense.defenses import BACKWARD, binning, identity
+
+X = np.full((2, 2, 1), 0.6, np.float32)
+logits_fn = lambda x: jnp.stack([x.mean() - 0.5, 0.0])  # class 0 at X
+
+EVERY = {
+  'paper_a': recipes.paper_a(),
+  'pgd_madry': recipes.pgd_madry(),
+  'fgsm': recipes.fgsm(0.3),
+  'mi_fgsm': recipes.mi_fgsm(0.3),
+  'adaptive': recipes.adaptive(0.3),
+}
+
+
+def attacked(recipe, num_steps=None, eps=0.3, defense=None, **options):
+  attack = recipes.assemble(
+    recipe, logits_fn, defense or identity(), threats.linf(eps), **options
+  )
+  run = base.run(attack, recipe.num_steps if num_steps is None else num_steps)
+  return jax.jit(run)(jax.random.key(0), X, 0)
+
+
+@pytest.mark.parametrize('name', EVERY)
+def test_fields_are_choices_that_the_library_knows(name):
+  for recipe in EVERY[name]:
+    assert recipe.start in threats.STARTS
+    assert recipe.backward in BACKWARD
+    assert recipe.keep in KEEP
+    assert recipe.step_size > 0 and recipe.num_steps >= 1
+    assert recipe.alpha > 0 and recipe.num_restarts >= 1
+
+
+def test_names_are_unique_because_they_seed_keys():
+  names = [recipe.name for recipe in itertools.chain(*EVERY.values())]
+  assert len(set(names)) == len(names)
+
+
+def test_adaptive_covers_every_start_loss_way_and_alpha_once():
+  alphas = (4.0, 10.0, 30.0)
+  got = [
+    (r.start, r.loss, r.backward, r.alpha)
+    for r in recipes.adaptive(0.3, alphas=alphas)
+  ]
+  soft = itertools.product(
+    threats.STARTS,
+    (losses.margin, losses.cross_entropy),
+    ('bpda', 'surrogate'),
+    alphas,
+  )
+  # The identity has no surrogate, hence no alpha: once for each start, loss.
+  plain = {
+    (start, loss, 'identity')
+    for start in threats.STARTS
+    for loss in (losses.margin, losses.cross_entropy)
+  }
+  assert len(set(got)) == len(got)
+  assert {g for g in got if g[2] != 'identity'} == set(soft)
+  assert sorted(map(str, (g[:3] for g in got if g[2] == 'identity'))) == sorted(
+    map(str, plain)
+  )
+
+
+@pytest.mark.parametrize('eps', [8 / 255, 0.1, 0.3])
+def test_steps_of_adaptive_scale_with_eps_and_cross_the_ball(eps):
+  for recipe in recipes.adaptive(eps, num_steps=50):
+    assert recipe.step_size == pytest.approx(eps / 8)
+    assert recipe.num_steps * recipe.step_size >= 2 * eps
+    assert recipe.num_steps == 50
+
+
+def test_a_chosen_way_and_alpha_are_all_that_adaptive_uses():
+  some = recipes.adaptive(0.3, alphas=(7.0,), backward=('identity', 'bpda'))
+  assert {(r.backward, r.alpha) for r in some} == {
+    ('identity', 7.0),
+    ('bpda', 7.0),
+  }
+  assert len(some) == 4 * 2 * 2
+
+
+def test_paper_a_is_what_its_code_runs():
+  (recipe,) = recipes.paper_a()
+  assert recipe.loss is losses.margin
+  assert recipe.optimizer is sign_adam
+  assert (recipe.num_steps, recipe.step_size, recipe.alpha) == (100, 0.01, 10)
+  assert (recipe.start, recipe.backward, recipe.keep) == (
+    'lower',
+    'bpda',
+    'last',
+  )
+  assert recipe.num_restarts == 1 and recipe.every_example
+
+
+@pytest.mark.parametrize('keep', ['best', 'last'])
+def test_the_undefended_attack_of_paper_a_judges_every_last_iterate(keep):
+  (recipe,) = recipes.pgd_madry(keep=keep)
+  assert recipe.loss is losses.cross_entropy
+  assert (recipe.start, recipe.num_steps, recipe.step_size) == (
+    'random',
+    100,
+    0.01,
+  )
+  assert recipe.every_example == (keep == 'last')
+
+
+@pytest.mark.parametrize(
+  'make, total',
+  [(recipes.fgsm, 0.25), (recipes.mi_fgsm, 0.25)],
+  ids=['fgsm', 'mi_fgsm'],
+)
+def test_fgsm_and_its_momentum_end_in_the_corner_of_eps(make, total):
+  (recipe,) = make(0.25)
+  assert recipe.start == 'clean'
+  assert recipe.num_steps * recipe.step_size == pytest.approx(total)
+  out, _ = attacked(recipe._replace(keep='last'), eps=0.25)
+  np.testing.assert_allclose(out.z, X - 0.25, atol=1e-6)
+
+
+def test_best_stops_when_fooled_and_last_goes_on():
+  (recipe,) = recipes.pgd_madry(num_steps=30, step_size=0.05)
+  best, _ = attacked(recipe, start='clean')
+  last, _ = attacked(recipe._replace(keep='last'), start='clean')
+  assert best.done and not last.done
+  # 0.6 falls below 0.5 in the third step of 0.05 (the second may tie).
+  np.testing.assert_allclose(best.z, X - 0.15, atol=0.0501)
+  np.testing.assert_allclose(last.z, X - 0.3, atol=1e-6)
+  assert last.margin < best.margin < 0
+
+
+def test_start_and_step_size_can_be_overridden_by_traced_values():
+  (recipe,) = recipes.pgd_madry(num_steps=1)
+  recipe = recipe._replace(keep='last')
+
+  @jax.jit
+  def fn(start, step_size):
+    attack = recipes.assemble(
+      recipe, logits_fn, identity(), threats.linf(0.3), start, step_size
+    )
+    return base.run(attack, 1)(jax.random.key(0), X, 0)[0].z
+
+  for name, first in [('clean', 0.6), ('lower', 0.3), ('upper', 0.9)]:
+    z = fn(threats.STARTS.index(name), 0.125)
+    np.testing.assert_allclose(z, max(first - 0.125, 0.3), atol=1e-6)
+
+
+def test_more_restarts_find_a_margin_at_least_as_small():
+  (one,) = recipes.pgd_madry(num_steps=1, step_size=0.01)
+  (more,) = recipes.pgd_madry(num_steps=1, step_size=0.01, num_restarts=6)
+  # A small ball, so that nobody is fooled and stopped.
+  few, _ = attacked(one, eps=0.05)
+  many, info = attacked(more, eps=0.05)
+  assert info.margin.shape == (1, 6) and len(np.unique(info.margin)) == 6
+  assert 0 < many.margin == info.margin.min()
+  assert many.margin < few.margin
+
+
+@pytest.mark.parametrize('backward', BACKWARD)
+def test_adaptive_recipes_fool_a_binned_classifier(backward):
+  chosen = [
+    r
+    for r in recipes.adaptive(0.3, num_steps=12, alphas=(4.0,))
+    if r.backward == backward and r.loss is losses.margin
+  ]
+  assert len(chosen) == len(threats.STARTS)
+  assert attacked(chosen[0], defense=binning(2, 4.0))[0].margin < 0

@@ -1,0 +1,195 @@
+"""The notebook's face: right answers on whole batches, clear refusals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rdefense import api, attacks, defenses, losses, threats
+
+SHAPE = (2, 3, 1)
+RNG = np.random.default_rng(9)
+W = RNG.normal(size=(3, *SHAPE)).astype(np.float32)
+IMAGES = RNG.uniform(0.4, 0.6, (5, *SHAPE)).astype(np.float32)
+logits_fn = lambda x: (jnp.asarray(W) * x[None]).sum((1, 2, 3))
+LABELS = np.einsum('khwc,bhwc->bk', W, IMAGES).argmax(1)
+NOISY = defenses.Defense(
+  lambda key, x: x + jax.random.normal(key, x.shape),
+  lambda key, x: x + jax.random.normal(key, x.shape),
+)
+
+
+def make_attack(defense=None, num_steps=4, **options):
+  return api.attack(
+    logits_fn,
+    defense or defenses.identity(),
+    threats.linf(0.1),
+    losses.margin,
+    attacks.steepest('linf', 0.1),
+    num_steps,
+    **options,
+  )
+
+
+CALLS = {
+  'transform': lambda images, labels: api.transform(defenses.binning(2))(
+    jax.random.key(0), images
+  ),
+  'predict': lambda images, labels: api.predict(
+    logits_fn, defenses.identity()
+  )(jax.random.key(0), images),
+  'accuracy': lambda images, labels: api.accuracy(
+    logits_fn, defenses.identity()
+  )(jax.random.key(0), images, labels),
+  'attack': lambda images, labels: make_attack()(
+    jax.random.key(0), images, labels
+  ),
+}
+
+
+@pytest.mark.parametrize('name', CALLS)
+@pytest.mark.parametrize(
+  'images, message',
+  [
+    (255 * IMAGES, 'divide by 255'),
+    (2 * IMAGES - 2, 'undo the normalisation'),
+    (np.full_like(IMAGES, np.nan), 'NaN'),
+    (IMAGES[0], 'add a batch axis'),
+    (IMAGES[:0], 'empty batch'),
+    (np.ones(IMAGES.shape, int), 'dtype int64'),
+  ],
+  ids=['bytes', 'normalised', 'nan', 'rank', 'empty', 'integers'],
+)
+def test_bad_images_are_refused_everywhere(name, images, message):
+  with pytest.raises(ValueError, match=message):
+    CALLS[name](images, LABELS[: len(images)])
+
+
+@pytest.mark.parametrize('name', ['accuracy', 'attack'])
+@pytest.mark.parametrize(
+  'labels, message',
+  [
+    (LABELS[:-1], r'\(4,\) for 5 images'),
+    (np.eye(3)[LABELS], 'one-hot'),
+    (LABELS + 3, 'classes 0 to 2'),
+    (LABELS - 3, 'classes 0 to 2'),
+    (LABELS.astype(float), 'expected integers'),
+  ],
+  ids=['count', 'one-hot', 'too-large', 'negative', 'floats'],
+)
+def test_bad_labels_are_refused(name, labels, message):
+  with pytest.raises(ValueError, match=message):
+    CALLS[name](IMAGES, labels)
+
+
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    ({'backward': 'none'}, 'backward'),
+    ({'start': 'middle'}, 'start'),
+    ({'num_restarts': 0}, 'num_restarts=0'),
+  ],
+  ids=['backward', 'start', 'restarts'],
+)
+def test_bad_options_are_refused_before_any_image(options, message):
+  with pytest.raises(ValueError, match=message):
+    make_attack(**options)
+
+
+@pytest.mark.parametrize('surrogate', [False, True])
+def test_transform_is_the_defense_on_each_image(surrogate, key):
+  defense = defenses.binning(3)
+  got = api.transform(defense, surrogate)(key, IMAGES)
+  fn = defense.surrogate if surrogate else defense.apply
+  # Compiled or not, sums of three products may round differently.
+  np.testing.assert_allclose(got, fn(key, IMAGES), rtol=1e-6)
+
+
+def test_example_i_has_the_key_folded_with_i(key):
+  got = api.transform(NOISY)(key, IMAGES)
+  for i, image in enumerate(got):
+    noise = jax.random.normal(jax.random.fold_in(key, i), SHAPE)
+    np.testing.assert_allclose(image, IMAGES[i] + noise, rtol=1e-5, atol=1e-6)
+  assert len(np.unique(got - IMAGES)) == IMAGES.size
+
+
+def test_predictions_and_accuracy_are_those_of_numpy(key):
+  predict = api.predict(logits_fn, defenses.identity())
+  np.testing.assert_array_equal(predict(key, IMAGES), LABELS)
+  accuracy = api.accuracy(logits_fn, defenses.identity())
+  wrong = LABELS.copy()
+  wrong[:2] = (wrong[:2] + 1) % 3
+  assert accuracy(key, IMAGES, LABELS) == 1.0
+  assert accuracy(key, IMAGES, wrong) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+  'convert',
+  [np.asarray, jnp.asarray, lambda a: a.astype('f8'), lambda a: a.tolist()],
+  ids=['numpy', 'jax', 'float64', 'list'],
+)
+def test_arrays_of_other_libraries_and_lists_are_welcome(convert, key):
+  accuracy = api.accuracy(logits_fn, defenses.identity())
+  labels = LABELS.tolist()
+  assert accuracy(key, convert(IMAGES), labels) == 1.0
+
+
+def test_an_attack_finds_the_worst_corner_of_a_linear_classifier(key):
+  # Two classes, so that the margin is linear: its minimum is a corner.
+  w = W[0] - W[1]
+  images = IMAGES[[np.sum(w * x) > 0 for x in IMAGES]]
+  assert len(images)
+  run = api.attack(
+    lambda x: jnp.stack([(w * x).sum(), 0.0]),
+    defenses.identity(),
+    threats.linf(0.01),
+    losses.margin,
+    attacks.steepest('linf', 0.01),
+    num_steps=3,
+    num_restarts=2,
+  )
+  z = run(key, images, np.zeros(len(images), int))
+  moved = (w * (images - z)).sum((1, 2, 3))
+  won = (w * z).sum((1, 2, 3)) < 0  # stops there, before the corner
+  expected = 0.01 * np.abs(w).sum()
+  assert ((np.abs(moved - expected) < 1e-5) | won).all()
+  assert np.abs(z - images).max() <= 0.01 + 2**-24
+  assert (moved > 0).all()
+
+
+def test_attacked_images_lose_accuracy_and_stay_in_the_threat(key):
+  defense = defenses.binning(9)
+  key_attack, key_judge = jax.random.split(key)
+  z = make_attack(defense, backward='identity', num_steps=8)(
+    key_attack, IMAGES, LABELS
+  )
+  assert z.shape == IMAGES.shape and z.dtype == np.float32
+  assert np.abs(z - IMAGES).max() <= 0.1 + 2**-24
+  accuracy = api.accuracy(logits_fn, defense)
+  clean = accuracy(jax.random.clone(key_judge), IMAGES, LABELS)
+  assert accuracy(key_judge, z, LABELS) < clean
+
+
+def test_the_same_key_gives_the_same_images_and_no_image_is_changed(key):
+  run, before = make_attack(start='random'), IMAGES.copy()
+  first = run(key, IMAGES, LABELS)
+  again = run(jax.random.clone(key), IMAGES, LABELS)
+  np.testing.assert_array_equal(first, again)
+  np.testing.assert_array_equal(IMAGES, before)
+
+
+def test_any_optax_chain_is_an_attack(key):
+  run = api.attack(
+    logits_fn,
+    defenses.binning(9),
+    threats.l2(0.5),
+    losses.cross_entropy,
+    optax.adam(0.05),
+    num_steps=3,
+    backward='surrogate',
+    start='clean',
+  )
+  z = run(key, IMAGES, LABELS)
+  gap = np.sqrt(((z - IMAGES).astype(np.float64) ** 2).sum((1, 2, 3)))
+  assert (gap <= 0.5 * (1 + 1e-5)).all() and gap.max() > 0

@@ -1,0 +1,304 @@
+"""Rows, cascades of recipes, judging and resumption."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rdefense import evaluation, losses, records, threats
+from rdefense.attacks import recipes, run
+from rdefense.attacks.recipes import Recipe
+from rdefense.data import Arrays, batches, to_unit
+from rdefense.defenses import Defense, nearest_code
+
+NUM, SHAPE, EPS, NUM_CLASSES = 50, (4, 4, 1), 0.12, 3
+_RNG = np.random.default_rng(2)
+PARAMS = _RNG.normal(size=(NUM_CLASSES, 16)).astype(np.float32)
+CODES = np.linspace(0, 1, 4, dtype=np.float32)[:, None]
+
+
+def apply(params, x):
+  return params @ x.ravel()
+
+
+def defend(codes, alpha):
+  return nearest_code(codes, alpha)
+
+
+def make_arrays():
+  """Labels are the deployed predictions, except for every fifth example."""
+  images = _RNG.integers(0, 256, (NUM, *SHAPE), np.uint8)
+  deployed = nearest_code(CODES).apply(None, to_unit(images))
+  labels = (np.asarray(deployed).reshape(NUM, -1) @ PARAMS.T).argmax(-1)
+  labels[::5] = (labels[::5] + 1) % NUM_CLASSES
+  return Arrays(images, labels.astype(np.int32), NUM_CLASSES, 'toy')
+
+
+ARRAYS = make_arrays()
+TARGET = evaluation.Target(apply, defend, PARAMS, CODES)
+WRONG = np.arange(NUM) % 5 == 0  # without any attack
+
+CORNER = Recipe(
+  'corner', losses.margin, recipes.sign, 0.03, 1, 'lower', 'identity'
+)
+RANDOM = Recipe('random', losses.margin, recipes.sign, 0.03, 4, 'random')
+UPPER = RANDOM._replace(name='upper', start='upper', alpha=4.0)
+(LAST,) = recipes.paper_a(num_steps=5, step_size=0.03)
+(OTHER,) = recipes.paper_a(num_steps=2, step_size=0.05)
+OTHER = OTHER._replace(name='other', start='upper')
+
+
+def evaluate(directory, chosen, eps=EPS, batch_size=25, **options):
+  return evaluation.evaluate(
+    TARGET,
+    options.pop('arrays', ARRAYS),
+    chosen,
+    'linf',
+    eps,
+    jax.random.key(3),
+    directory,
+    batch_size,
+    **options,
+  )
+
+
+def wrong(rows):
+  return rows['verdict/predicted'] != rows['label']
+
+
+def assert_same_rows(mine, theirs, exact=True):
+  assert mine.keys() == theirs.keys()
+  for name in mine.keys() - {'verdict/seconds'}:
+    if exact or name != 'verdict/margin':
+      np.testing.assert_array_equal(mine[name], theirs[name], name)
+    else:  # another batch size may sum in another order
+      np.testing.assert_allclose(mine[name], theirs[name], atol=1e-5)
+
+
+def test_rows_are_as_promised(tmp_path):
+  rows = evaluate(tmp_path, (CORNER, RANDOM))
+  kinds = {
+    'index': 'int64',
+    'label': 'int32',
+    'verdict/predicted': 'int32',
+    'verdict/margin': 'float32',
+    'verdict/gradients': 'int32',
+    'verdict/broken_by': 'int32',
+    'verdict/seconds': 'float32',
+  }
+  assert {name: str(column.dtype) for name, column in rows.items()} == kinds
+  np.testing.assert_array_equal(rows['index'], np.arange(NUM))
+  np.testing.assert_array_equal(rows['label'], ARRAYS.labels)
+  assert (rows['verdict/seconds'] > 0).all()
+  np.testing.assert_array_equal(wrong(rows), rows['verdict/margin'] < 0)
+  for name, column in records.read(tmp_path).items():
+    np.testing.assert_array_equal(column, rows[name])
+
+
+def test_no_recipe_at_all_means_clean_accuracy(tmp_path):
+  rows = evaluate(tmp_path, (), eps=0.0)
+  np.testing.assert_array_equal(wrong(rows), WRONG)
+  assert not rows['verdict/gradients'].any()
+  assert (rows['verdict/broken_by'] == -1).all()
+
+
+def test_only_the_first_examples_are_evaluated(tmp_path):
+  rows = evaluate(tmp_path, (), 0.0, batch_size=20, num_examples=33)
+  np.testing.assert_array_equal(rows['index'], np.arange(33))
+  assert len(records.completed(tmp_path)) == 2
+
+
+def test_what_is_misclassified_is_not_attacked(tmp_path):
+  rows = evaluate(tmp_path, (CORNER, RANDOM))
+  assert not rows['verdict/gradients'][WRONG].any()
+  assert (rows['verdict/broken_by'][WRONG] == -1).all()
+  assert wrong(rows)[WRONG].all()
+  assert (rows['verdict/gradients'][~WRONG] > 0).all()
+
+
+def test_a_cascade_is_the_worst_case_of_its_recipes(tmp_path):
+  ensemble = (CORNER, RANDOM, UPPER)
+  rows = evaluate(tmp_path / 'all', ensemble)
+  alone = np.stack(
+    [wrong(evaluate(tmp_path / r.name, (r,))) for r in ensemble]
+  )
+  np.testing.assert_array_equal(wrong(rows), alone.any(0))
+  first = np.where(alone.any(0) & ~WRONG, alone.argmax(0), -1)
+  np.testing.assert_array_equal(rows['verdict/broken_by'], first)
+  # Some fall to each of two recipes, some survive: the test sees the order.
+  assert len(np.unique(first)) >= 3
+
+
+def test_the_order_of_recipes_changes_no_verdict(tmp_path):
+  there = evaluate(tmp_path / 'there', (CORNER, RANDOM))
+  back = evaluate(tmp_path / 'back', (RANDOM, CORNER))
+  np.testing.assert_array_equal(wrong(there), wrong(back))
+
+
+@pytest.mark.parametrize(
+  'ensemble',
+  [(RANDOM, LAST), (LAST, RANDOM), (LAST, OTHER)],
+  ids=['best_last', 'last_best', 'last_last'],
+)
+def test_a_later_recipe_undoes_no_success(tmp_path, ensemble):
+  rows = evaluate(tmp_path / 'all', ensemble)
+  alone = [wrong(evaluate(tmp_path / r.name, (r,))) for r in ensemble]
+  np.testing.assert_array_equal(wrong(rows), np.any(alone, 0))
+  # One recipe misses what another one beats: there is something to undo.
+  assert (alone[0] & ~alone[1]).any()
+
+
+def test_paper_a_attacks_every_example_and_judges_last_iterates(tmp_path):
+  rows = evaluate(tmp_path, (LAST,))
+  assert (rows['verdict/gradients'] > 0).all()
+  x, y = to_unit(ARRAYS.images), ARRAYS.labels
+  key = jax.random.key(0)  # nothing random in it
+
+  @jax.jit
+  @jax.vmap
+  def last(x, y):
+    attack = recipes.assemble(
+      LAST,
+      lambda x: apply(PARAMS, x),
+      defend(CODES, LAST.alpha),
+      threats.linf(EPS),
+    )
+    return run(attack, LAST.num_steps)(key, x, y)[0].z
+
+  predicted, margin = evaluation.judge(
+    TARGET, key, np.arange(NUM), last(x, y), y
+  )
+  np.testing.assert_array_equal(rows['verdict/predicted'], predicted)
+  np.testing.assert_allclose(rows['verdict/margin'], margin, atol=1e-5)
+  # The best iterate is another one somewhere, so that this is a test.
+  best = LAST._replace(name='best', keep='best', every_example=False)
+  assert wrong(evaluate(tmp_path / 'best', (best,))).sum() > wrong(rows).sum()
+
+
+def test_restarts_are_paid_for(tmp_path):
+  one = Recipe('one', losses.margin, recipes.sign, 0.03, 0, 'clean')
+  three = one._replace(name='three', num_restarts=3)
+  rows = [evaluate(tmp_path / r.name, (r,)) for r in (one, three)]
+  for row, cost in zip(rows, (1, 3)):
+    np.testing.assert_array_equal(row['verdict/gradients'], cost * ~WRONG)
+
+
+def test_submissions_are_inside_the_ball_and_judged_as_stored():
+  (batch,) = batches(ARRAYS, 56)
+  key = jax.random.key(3)
+  verdicts = evaluation.attack(TARGET, (CORNER, LAST), 'linf', EPS, key, batch)
+  assert np.abs(verdicts.z - batch.image).max() <= EPS + 6e-8
+  assert verdicts.z.min() >= 0 and verdicts.z.max() <= 1
+  predicted, margin = evaluation.judge(
+    TARGET, key, batch.index, verdicts.z, batch.label
+  )
+  np.testing.assert_array_equal(verdicts.predicted, predicted)
+  np.testing.assert_allclose(verdicts.margin, margin, atol=1e-5)
+  padding = ~batch.mask
+  np.testing.assert_array_equal(verdicts.z[padding], batch.image[padding])
+  assert padding.any() and not verdicts.gradients[padding].any()
+
+
+@pytest.mark.parametrize('batch_size', [7, 50])
+def test_the_batch_size_changes_no_verdict(tmp_path, batch_size):
+  expected = evaluate(tmp_path / 'expected', (CORNER, RANDOM))
+  rows = evaluate(tmp_path / 'rows', (CORNER, RANDOM), batch_size=batch_size)
+  assert_same_rows(rows, expected, exact=False)
+
+
+def test_a_resumed_run_computes_only_what_is_missing(tmp_path):
+  expected = evaluate(tmp_path, (CORNER, RANDOM), batch_size=10)
+  lost = records.shard_path(tmp_path, 1)
+  lost.unlink()
+  kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob('*.npz')}
+  assert len(kept) == 4
+  resumed = evaluate(tmp_path, (CORNER, RANDOM), batch_size=10)
+  assert_same_rows(resumed, expected)
+  assert lost.exists()
+  for path, time in kept.items():
+    assert path.stat().st_mtime_ns == time
+
+
+def test_a_truncated_shard_is_named(tmp_path):
+  evaluate(tmp_path, (), 0.0)
+  path = records.shard_path(tmp_path, 1)
+  path.write_bytes(path.read_bytes()[:100])
+  with pytest.raises(ValueError) as caught:
+    evaluate(tmp_path, (), 0.0)
+  message = str(caught.value)
+  assert str(path) in message and 'truncated' in message
+  assert '\n' not in message
+  path.unlink()
+  evaluate(tmp_path, (), 0.0)
+
+
+def test_an_attack_is_judged_on_draws_it_has_not_seen(tmp_path):
+  """Behind loud noise each attack sees itself win; the judge disagrees."""
+
+  def loud(codes, alpha):
+    def fn(key, x):
+      return x + 3 * jax.random.normal(key, x.shape)
+
+    return Defense(fn, fn)
+
+  target = TARGET._replace(defend=loud, codes=None)
+  (batch,) = batches(ARRAYS, NUM)
+  recipe = RANDOM._replace(num_steps=12)
+  verdicts = evaluation.attack(
+    target, (recipe,), 'linf', 0.0, jax.random.key(3), batch
+  )
+  attacked = verdicts.gradients > 0
+  # Twelve draws: fooled in its own eyes but for a few, and rightly so.
+  assert (verdicts.gradients[attacked] < 13).mean() > 0.9
+  # An empty ball: what was right under the judge's draw still is.
+  assert (verdicts.predicted == batch.label)[attacked].all()
+
+
+@pytest.mark.parametrize(
+  'eps', [-0.1, float('nan')], ids=['negative', 'nan']
+)
+def test_a_radius_below_zero_is_an_error(tmp_path, eps):
+  with pytest.raises(ValueError, match='eps=.* must be at least 0'):
+    evaluate(tmp_path, (CORNER,), eps=eps)
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('label', [-1, NUM_CLASSES])
+def test_labels_out_of_range_are_an_error(tmp_path, label):
+  labels = ARRAYS.labels.copy()
+  labels[7] = label
+  with pytest.raises(ValueError, match='labels span .* classes 0 to 2'):
+    evaluate(tmp_path, (), arrays=ARRAYS._replace(labels=labels))
+
+
+def test_other_parameters_and_radii_are_not_compiled_again():
+  (batch,) = batches(ARRAYS, NUM)
+  traces = []
+
+  def counted(params, x):
+    traces.append(None)
+    return apply(params, x)
+
+  target = TARGET._replace(apply=counted)
+  key = jax.random.key(3)
+  results = []
+  for params, codes, eps, recipe in (
+    (PARAMS, CODES, 0.05, RANDOM),
+    (-PARAMS, CODES, 0.05, RANDOM),
+    (PARAMS, CODES * 0.5, 0.1, UPPER),
+  ):
+    results.append(
+      evaluation.attack(
+        target._replace(params=jnp.asarray(params), codes=codes),
+        (recipe,),
+        'linf',
+        eps,
+        jax.random.fold_in(key, len(results)),
+        batch,
+        compact=False,
+      )
+    )
+    if len(results) == 1:
+      first = len(traces)
+  assert len(traces) == first > 0
+  assert not np.array_equal(results[0].margin, results[1].margin)

@@ -1,0 +1,230 @@
+"""One optimiser step, the attack of adversarial training, resumption."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rdefense import build, checkpoints, training
+from rdefense.data import Arrays, gather, training_batch_indices
+from rdefense.defenses import Defense, binning, identity, nearest_code
+from rdefense.models import Classifier
+from rdefense.parallel import layout
+
+SHAPE, NUM, BATCH = (3, 3, 1), 64, 16
+
+
+def init(key, x):
+  return {
+    'w': 0.01 * jax.random.normal(key, (2, x.size)),
+    'b': jnp.zeros(2),
+  }
+
+
+def apply(params, x):
+  return params['w'] @ x.ravel() + params['b']
+
+
+LINEAR = Classifier(init, apply, 2)
+
+
+def make_arrays():
+  """Class 1 is the brighter one of an image's first and last row."""
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (NUM, *SHAPE), np.uint8)
+  labels = images[:, 0].mean((1, 2)) > images[:, -1].mean((1, 2))
+  return Arrays(images, labels.astype(np.int32), 2, 'toy')
+
+
+ARRAYS = make_arrays()
+RECIPE = build.training_recipe(
+  {'name': 'pgd', 'num_steps': 2, 'step_size': 0.7, 'alpha': 10.0}
+)
+
+
+def batch_of(step):
+  return gather(ARRAYS, training_batch_indices(0, step, NUM, BATCH))
+
+
+def fresh(tx):
+  x = jnp.zeros(SHAPE)
+  return training.initial(LINEAR, tx, jax.random.key(0), x)
+
+
+def steps(update, state, first, last, attack=None):
+  key, losses = jax.random.key(1), []
+  for step in range(first, last):
+    batch = batch_of(step)
+    images = batch.image
+    if attack:
+      attack_key = jax.random.fold_in(jax.random.key(2), step)
+      images = attack(state.params, attack_key, batch, 0.05)
+    state, metrics = update(state, key, batch.index, images, batch.label)
+    losses.append(float(metrics['loss']))
+  return state, losses
+
+
+def test_the_loss_falls_and_the_toy_problem_is_learnt():
+  tx = optax.adam(0.05)
+  update = training.updater(LINEAR, tx, identity())
+  state, losses = steps(update, fresh(tx), 0, 60)
+  assert losses[0] == pytest.approx(np.log(2), abs=0.02)
+  assert np.mean(losses[-5:]) < 0.35
+  batch = batch_of(100)
+  _, metrics = update(
+    state, jax.random.key(1), batch.index, batch.image, batch.label
+  )
+  assert metrics['accuracy'] >= 0.9
+
+
+def test_adversarial_training_lowers_the_adversarial_loss():
+  tx = optax.adam(0.05)
+  update = training.updater(LINEAR, tx, identity())
+  attack = training.attacker(LINEAR, identity(), RECIPE)
+  _, losses = steps(update, fresh(tx), 0, 60, attack)
+  assert np.mean(losses[-5:]) < 0.75 * losses[0]
+
+
+@pytest.mark.parametrize('adversarial', [False, True], ids=['nat', 'adv'])
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path, adversarial):
+  tx = optax.adam(0.05)
+  update = training.updater(LINEAR, tx, binning(4))
+  attack = None
+  if adversarial:
+    attack = training.attacker(LINEAR, binning(4), RECIPE)
+  whole, losses = steps(update, fresh(tx), 0, 6, attack)
+  half, before = steps(update, fresh(tx), 0, 3, attack)
+  checkpoints.save(tmp_path, 3, half)
+  loaded = checkpoints.load(tmp_path, fresh(tx))
+  resumed, after = steps(update, loaded, int(loaded.step), 6, attack)
+  chex.assert_trees_all_equal(resumed, whole)
+  assert before + after == losses
+  assert int(resumed.step) == 6
+
+
+@pytest.mark.parametrize('devices', [1, 2])
+def test_one_device_equals_eight(devices):
+  tx = optax.sgd(0.1)
+  states = []
+  for where in (layout(jax.devices()[:devices]), layout()):
+    update = training.updater(LINEAR, tx, binning(4), where=where)
+    attack = training.attacker(LINEAR, binning(4), RECIPE, where=where)
+    states.append(steps(update, fresh(tx), 0, 4, attack)[0].params)
+  # The mean over the batch is summed in another order.
+  chex.assert_trees_all_close(*states, rtol=1e-5, atol=1e-6)
+
+
+def test_training_on_discretized_images_sees_only_codes():
+  tx = optax.sgd(0.1)
+  codes = np.array([[0.2], [0.7]], np.float32)
+  defense = nearest_code(codes)
+  batch, key = batch_of(0), jax.random.key(1)
+  discretized = np.asarray(defense.apply(None, batch.image))
+  assert set(np.unique(discretized)) == set(codes.ravel())
+
+  def params(defense, images):
+    update = training.updater(LINEAR, tx, defense)
+    state, _ = update(fresh(tx), key, batch.index, images, batch.label)
+    return state.params
+
+  behind = params(defense, batch.image)
+  chex.assert_trees_all_close(behind, params(identity(), discretized))
+  raw = params(identity(), batch.image)
+  assert not np.allclose(behind['w'], raw['w'], atol=1e-4)
+
+
+def test_the_surrogate_is_not_trained_on():
+  def broken(key, x):
+    return x * jnp.nan
+
+  update = training.updater(
+    LINEAR, optax.sgd(0.1), Defense(binning(4).apply, broken)
+  )
+  state, _ = steps(update, fresh(optax.sgd(0.1)), 0, 1)
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def test_sum_is_the_mean_times_the_batch():
+  grads = {}
+  for reduction in ('mean', 'sum'):
+    tx = optax.sgd(1.0)
+    update = training.updater(LINEAR, tx, identity(), reduction)
+    state, losses = steps(update, fresh(tx), 0, 1)
+    start = fresh(tx).params
+    grads[reduction] = jax.tree.map(lambda a, b: a - b, state.params, start)
+    assert losses[0] == pytest.approx(np.log(2), abs=0.02)  # always the mean
+  scaled = jax.tree.map(lambda a: BATCH * a, grads['mean'])
+  chex.assert_trees_all_close(grads['sum'], scaled, rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_reduction_is_an_error():
+  with pytest.raises(ValueError, match="'median' is neither 'mean' nor 'sum'"):
+    training.updater(LINEAR, optax.sgd(0.1), identity(), 'median')
+
+
+@pytest.mark.parametrize('eps', [0.0, 0.05, 0.3])
+def test_adversarial_images_are_the_worst_corner_of_the_ball(eps):
+  """On a linear classifier the worst image is known in closed form."""
+  recipe = RECIPE._replace(num_steps=3, step_size=1.0)
+  attack = training.attacker(LINEAR, identity(), recipe)
+  params = {
+    'w': jnp.asarray(np.random.default_rng(1).normal(size=(2, 9)), jnp.float32),
+    'b': jnp.zeros(2),
+  }
+  batch = batch_of(0)
+  z = attack(params, jax.random.key(2), batch, eps)
+  toward = np.sign(params['w'][1] - params['w'][0]).reshape(SHAPE)
+  sign = np.where(batch.label == 1, -1, 1)[:, None, None, None] * toward
+  np.testing.assert_allclose(
+    z, np.clip(batch.image + eps * sign, 0, 1), atol=1e-6
+  )
+
+
+def test_the_attack_takes_as_many_steps_as_the_recipe_says():
+  """From a clean start, one step of 0.25 eps goes exactly that far."""
+  params = fresh(optax.sgd(0.1)).params
+  batch = batch_of(0)._replace(image=np.full((BATCH, *SHAPE), 0.5, np.float32))
+  for num_steps in (1, 2, 3):
+    recipe = RECIPE._replace(start='clean', num_steps=num_steps, step_size=0.25)
+    attack = training.attacker(LINEAR, identity(), recipe)
+    z = attack(params, jax.random.key(2), batch, 0.2)
+    np.testing.assert_allclose(np.abs(z - 0.5), 0.05 * num_steps, atol=1e-6)
+
+
+def test_other_parameters_and_radii_are_not_compiled_again():
+  traces = []
+
+  def counted(params, x):
+    traces.append(None)
+    return apply(params, x)
+
+  attack = training.attacker(LINEAR._replace(apply=counted), identity(), RECIPE)
+  params = fresh(optax.sgd(0.1)).params
+  key = jax.random.key(2)
+  first = attack(params, key, batch_of(0), 0.05)
+  compiled = len(traces)
+  other = attack(
+    jax.tree.map(lambda a: -a, params),
+    jax.random.fold_in(key, 1),
+    batch_of(0),
+    0.2,
+  )
+  assert len(traces) == compiled > 0
+  assert not np.allclose(first, other)
+
+
+def test_noise_in_training_depends_on_the_step_and_the_example():
+  seen = []
+
+  def spy(key, x):
+    jax.debug.callback(lambda a: seen.append(float(a)), jax.random.uniform(key))
+    return x
+
+  update = training.updater(LINEAR, optax.sgd(0.1), Defense(spy, spy))
+  state, key, batch = fresh(optax.sgd(0.1)), jax.random.key(1), batch_of(0)
+  for _ in range(2):
+    state, _ = update(state, key, batch.index, batch.image, batch.label)
+  jax.effects_barrier()
+  assert len(set(seen)) == 2 * BATCH
