@@ -51,7 +51,7 @@ def mnist_like(
         step_size=0.01, alpha=10.0,
       ),
       'adaptive': study.attack_run(
-        'adaptive', 'both', num_examples=1000, num_steps=20,
+        'adaptive', 'both', num_examples=1000, num_steps=16,
         alphas=(4.0, 10.0),
       ),
     },

@@ -1,6 +1,7 @@
 """Attacks every setting of a config and writes report.md and report.html.
 
-  python -m experiments.evaluate --config=configs/digits.py --workdir=runs/digits
+  python -m experiments.evaluate \
+    --config=configs/digits.py --workdir=runs/digits
 
 Needs the models of `experiments.train` in the same workdir. Rows go to
 `records/<setting>/<condition>`; a killed run resumes there. `--publish` puts
@@ -36,6 +37,9 @@ from rdefense.data import batches
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
+_ONLY = flags.DEFINE_list(
+  'only', [], 'Settings to attack now, without a report; all if empty.'
+)
 _PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
 
 _RESULTS = Path('docs') / 'results.json'
@@ -65,13 +69,15 @@ def conditions(config, discretized: bool) -> Iterator[Condition]:
       yield Condition(f'eps{eps:g}/{name}', chosen, eps, count or None)
 
 
-def evaluate(config, workdir) -> dict[str, Any]:
+def evaluate(config, workdir, only=()) -> dict[str, Any]:
   """All settings under all their conditions; returns what the report shows.
 
   Args:
     config: a `configs/study.py` config.
     workdir: holds models and codebook; gets `records/`, `results.json`,
-      `strip.npz`, `report.md`, `report.html`.
+      `report.md`, `report.html`.
+    only: settings to attack now, leaving the report to a later run: several
+      processes may share the settings of one workdir.
   """
   workdir = Path(workdir)
   begin = time.time()
@@ -81,7 +87,7 @@ def evaluate(config, workdir) -> dict[str, Any]:
   defends = [build.defend(config.defense.to_dict(), on) for on in (False, True)]
   root = jax.random.fold_in(jax.random.key(config.seed), _EVALUATE)
   settings, strip = {}, None
-  for setting in config.settings:
+  for setting in only or config.settings:
     model, discretized, description = study.SETTINGS[setting]
     defend = defends[discretized]
     codes = None if book is None else book.codes
@@ -100,18 +106,21 @@ def evaluate(config, workdir) -> dict[str, Any]:
         config.batch_size, condition.num_examples,
         title=f'{setting} {condition.name}',
       )
-      keeps = {recipe.keep for recipe in condition.recipes}
       tallies[condition.name] = records.summarize(rows, 'verdict') | {
         'eps': condition.eps,
-        'judged': 'last iterate' if keeps == {'last'} else 'worst case',
+        'judged': _judged(condition),
       }
       if condition.name == f'eps{config.threat.eps:g}/{config.strip.attack}':
         strip = strip or (target, condition, setting)
     settings[setting] = {'description': description, 'conditions': tallies}
+  if only:
+    return {}
   results = {
     'title': f'{config.name}: six settings at eps {config.threat.eps:g}',
     'lead': _lead(settings),
-    'command': ' '.join(['python -m experiments.evaluate', *map(shlex.quote, sys.argv[1:])]),
+    'command': shlex.join(
+      ['python', '-m', 'experiments.evaluate', *sys.argv[1:]]
+    ),
     'preset': config.preset,
     'seconds': time.time() - begin,
     'config': config.to_dict(),
@@ -127,6 +136,13 @@ def evaluate(config, workdir) -> dict[str, Any]:
   shown = _table_only(results, config.threat.eps)
   report.write_report(workdir, shown, published, figures)
   return results
+
+
+def _judged(condition: Condition) -> str:
+  if len(condition.recipes) > 1:
+    return f'worst case of {len(condition.recipes)} attacks'
+  keeps = {recipe.keep for recipe in condition.recipes}
+  return 'last iterate' if keeps == {'last'} else 'best iterate'
 
 
 def _lead(settings) -> str:
@@ -217,7 +233,13 @@ def main(argv):
   logging.set_verbosity(logging.WARNING)
   config, workdir = _CONFIG.value, _WORKDIR.value
   provenance.claim(workdir, config.to_dict())
-  results = evaluate(config, workdir)
+  for name in _ONLY.value:
+    if name not in config.settings:
+      listed = ', '.join(config.settings)
+      raise ValueError(f'--only={name} is no setting of this config: {listed}.')
+  results = evaluate(config, workdir, _ONLY.value)
+  if not results:
+    return
   if _PUBLISH.value:
     prefix = config.name
     if config.codebook_name != 'density':

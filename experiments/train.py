@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 import jax
 from ml_collections import config_flags
 import numpy as np
@@ -126,7 +126,7 @@ def main(argv):
   for name in _ONLY.value:
     if name not in known:
       listed = ', '.join(known)
-      raise app.UsageError(f'--only={name} is no run of this config: {listed}.')
+      raise ValueError(f'--only={name} is no run of this config: {listed}.')
   for name in known:
     if name in (_ONLY.value or known):
       train(config, workdir, name)

@@ -1,0 +1,287 @@
+"""The programs as their users run them: whole, killed, and misused.
+
+One small model and two settings are enough for all but the slow tests. The
+programs run side by side, as most of their time goes into starting.
+"""
+
+import json
+import os
+from pathlib import Path
+import shutil
+import subprocess
+import sys
+import time
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import digits
+from experiments import workdir as workdirs
+from rdefense import build, checkpoints, records
+
+ROOT = Path(__file__).parents[2]
+NUM_STEPS = 12
+SMOKE = '--config=configs/digits.py:smoke'
+CHANGES = {
+  'runs.nat.num_steps': NUM_STEPS,
+  'runs.nat.batch_size': 32,
+  'checkpoint_every': 2,
+  'log_every': 1,
+  'data.test_examples': 20,
+  'batch_size': 5,
+  'settings': ('nat_pre', 'disc_nat_pre'),
+  'attacks.adaptive.on': 'none',
+}
+SMALL = [
+  SMOKE,
+  *(f'--config.{name}={value}' for name, value in CHANGES.items()),
+]
+NAT = [*SMALL, '--only=nat']
+
+
+def start(program, arguments, workdir, **environment):
+  """Starts a program on one CPU device, its output in two files."""
+  Path(workdir).mkdir(parents=True, exist_ok=True)
+  stderr = Path(f'{workdir}.{program}.stderr')
+  command = [sys.executable, '-m', f'experiments.{program}', *arguments]
+  with open(stderr, 'w') as file:
+    process = subprocess.Popen(
+      [*command, f'--workdir={workdir}'],
+      cwd=ROOT,
+      env=os.environ | {'JAX_PLATFORMS': 'cpu'} | environment,
+      stdout=subprocess.DEVNULL,
+      stderr=file,
+    )
+  process.stderr_path = stderr
+  return process
+
+
+def finish(process):
+  code = process.wait(timeout=600)
+  assert code == 0, process.stderr_path.read_text()
+
+
+def kill_when(process, condition):
+  """Sends SIGKILL as soon as the condition holds; fails if it never does."""
+  deadline = time.monotonic() + 600
+  while not condition():
+    assert process.poll() is None, process.stderr_path.read_text()
+    assert time.monotonic() < deadline
+    time.sleep(0.005)
+  process.kill()
+  assert process.wait() == -9, 'it had ended before it was killed'
+
+
+def metrics(workdir):
+  lines = (workdir / 'nat.metrics.jsonl').read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+def parameters(workdir):
+  config = digits.get_config('smoke')
+  config.update_from_flattened_dict(CHANGES)
+  return workdirs.load_params(
+    config,
+    workdir,
+    'nat',
+    build.classifier(config.model.to_dict(), 10),
+    build.defend(config.defense.to_dict(), False)(None, 1.0),
+    jnp.zeros((8, 8, 1)),
+  )
+
+
+def rows(workdir):
+  """All rows of all conditions, but for the seconds they took."""
+  table = {}
+  for directory in sorted({p.parent for p in workdir.glob('records/**/*.npz')}):
+    name = directory.relative_to(workdir / 'records').as_posix()
+    for column, values in records.read(directory).items():
+      if column != 'verdict/seconds':
+        table[f'{name}/{column}'] = values
+  return table
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tmp_path_factory.mktemp('programs')
+
+
+@pytest.fixture(scope='module')
+def trained(folder):
+  """An undisturbed training run, and one that was killed and run again."""
+  whole, killed = folder / 'whole', folder / 'killed'
+  undisturbed = start('train', NAT, whole)
+  process = start('train', NAT, killed)
+  kill_when(process, lambda: list((killed / 'models/nat').glob('[0-9]*')))
+  reached = checkpoints.latest_step(killed / 'models/nat')
+  again = start('train', NAT, killed)
+  finish(undisturbed)
+  finish(again)
+  return whole, killed, reached
+
+
+@pytest.fixture(scope='module')
+def evaluated(trained, folder):
+  """An undisturbed evaluation, and one that was killed and run again."""
+  whole, _, _ = trained
+  killed = folder / 'evaluation killed'
+  shutil.copytree(whole, killed)
+  process = start('evaluate', SMALL, killed)
+  kill_when(process, lambda: list(killed.glob('records/**/shard-*.npz')))
+  left = {
+    path.relative_to(killed): path.stat().st_mtime_ns
+    for path in killed.glob('records/**/*.npz')
+  }
+  undisturbed = start('evaluate', SMALL, whole)
+  again = start('evaluate', SMALL, killed)
+  finish(undisturbed)
+  finish(again)
+  return whole, killed, left
+
+
+def test_a_killed_training_run_ends_in_the_same_bits(trained):
+  whole, killed, reached = trained
+  assert 0 < reached < NUM_STEPS
+  assert checkpoints.latest_step(killed / 'models/nat') == NUM_STEPS
+  assert metrics(killed) == metrics(whole)
+  chex.assert_trees_all_equal(parameters(killed), parameters(whole))
+
+
+def test_metrics_have_each_step_once(trained):
+  whole, _, _ = trained
+  lines = metrics(whole)
+  assert [line['step'] for line in lines] == list(range(1, NUM_STEPS + 1))
+  assert all(np.isfinite(line['loss']) for line in lines)
+
+
+def test_a_killed_evaluation_ends_in_the_same_rows(evaluated):
+  whole, killed, left = evaluated
+  expected, got = rows(whole), rows(killed)
+  assert expected.keys() == got.keys()
+  for name, values in expected.items():
+    np.testing.assert_array_equal(got[name], values, name)
+  total = len(list(killed.glob('records/**/*.npz')))
+  assert 0 < len(left) < total == 4 * 4  # conditions, shards
+  for path, written in left.items():  # none was computed again
+    assert (killed / path).stat().st_mtime_ns == written
+
+
+def test_the_report_and_the_results_agree_with_the_rows(evaluated):
+  whole, _, _ = evaluated
+  results = json.loads((whole / 'results.json').read_text())
+  table = rows(whole)
+  report = (whole / 'report.html').read_text()
+  markdown = (whole / 'report.md').read_text()
+  assert set(results['settings']) == set(CHANGES['settings'])
+  for setting, entry in results['settings'].items():
+    attack = 'paper_a' if setting.startswith('disc') else 'pgd100'
+    assert set(entry['conditions']) == {'clean', f'eps0.2/{attack}'}
+    assert setting in report and setting in markdown
+    for condition, tally in entry['conditions'].items():
+      name = f'{setting}/{condition}'
+      correct = table[f'{name}/verdict/predicted'] == table[f'{name}/label']
+      assert (tally['correct'], tally['total']) == (correct.sum(), 20)
+      assert tally['percent'] == pytest.approx(100 * correct.mean())
+      gradients = table[f'{name}/verdict/gradients'].sum()
+      assert tally['gradients'] == gradients
+      assert tally['low'] <= tally['percent'] <= tally['high']
+      assert f'{tally["percent"]:.1f}' in report
+  assert results['config']['runs']['nat']['num_steps'] == NUM_STEPS
+  assert results['command'].startswith('python -m experiments.evaluate')
+  assert 'src="http' not in report and 'data:image/png;base64,' in report
+
+
+@pytest.fixture(scope='module')
+def mistakes(folder, trained):
+  """(exit status, stderr) of every misuse; they run side by side."""
+  whole, _, _ = trained
+  other = folder / 'other config'
+  other.mkdir()
+  shutil.copy(whole / 'config.json', other)
+  empty = folder / 'no datasets'
+  empty.mkdir()
+  processes = {
+    'unknown_name': start(
+      'train', ['--config=configs/digits.py:nonsense'], folder / 'a'
+    ),
+    'unknown_key': start(
+      'evaluate', [SMOKE, '--config.nonsense=1'], folder / 'b'
+    ),
+    'wrong_type': start('train', [SMOKE, '--config.seed=one'], folder / 'c'),
+    'no_file': start('train', ['--config=configs/absent.py'], folder / 'd'),
+    'no_dataset': start(
+      'train',
+      ['--config=configs/mnist.py:smoke,binning'],
+      folder / 'e',
+      TFDS_DATA_DIR=str(empty),
+    ),
+    'no_checkpoint': start('evaluate', SMALL, folder / 'f'),
+    'other_config': start('train', [*NAT, '--config.seed=7'], other),
+    'unknown_run': start('train', [*SMALL, '--only=nonsense'], folder / 'g'),
+  }
+  return {
+    name: (process.wait(timeout=600), process.stderr_path.read_text())
+    for name, process in processes.items()
+  }
+
+
+@pytest.mark.parametrize(
+  'name, words',
+  [
+    ('unknown_name', ["'nonsense'", 'choose of: small, smoke']),
+    ('unknown_key', ["no entry 'nonsense'"]),
+    ('wrong_type', ['--config.seed=one']),
+    ('no_file', ['configs/absent.py']),
+    ('no_dataset', ['mnist is not prepared', 'experiments.prepare_data']),
+    ('no_checkpoint', ['no checkpoint in', 'nat', 'experiments.train']),
+    ('other_config', ['another config', 'seed', '0', '7']),
+    ('unknown_run', ['--only=nonsense', 'nat, adv']),
+  ],
+  ids=lambda value: value if isinstance(value, str) else '',
+)
+def test_a_mistake_is_one_sentence_and_a_status(mistakes, name, words):
+  status, stderr = mistakes[name]
+  assert status == 2
+  (line,) = [line for line in stderr.splitlines() if line.strip()]
+  assert line.startswith('error: ')
+  for word in words:
+    assert word in line
+
+
+@pytest.mark.parametrize(
+  'body, status, shown',
+  [
+    ('raise ValueError("eps=-1\\nis wrong")', 2, 'error: eps=-1 is wrong\n'),
+    ('open("absent/file")', 2, 'error: [Errno 2] No such file'),
+    ('import numpy; numpy.zeros(2).reshape(3)', 1, 'Traceback'),
+    ('raise KeyError("a bug")', 1, 'Traceback'),
+    ('pass', 0, ''),
+  ],
+  ids=['ours', 'file', 'of_a_library', 'bug', 'success'],
+)
+def test_only_mistakes_of_the_user_lose_their_traceback(body, status, shown):
+  script = (
+    'from experiments import program\n'
+    f'def main(argv):\n  {body}\n'
+    'program.run(main)\n'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', script], cwd=ROOT, capture_output=True, text=True
+  )
+  assert done.returncode == status, done.stderr
+  assert shown in done.stderr
+  assert ('Traceback' in done.stderr) == (shown == 'Traceback')
+
+
+@pytest.mark.slow
+def test_the_whole_smoke_config_runs(tmp_path):
+  """About a minute on one CPU core."""
+  for program in ('train', 'evaluate'):
+    finish(start(program, [SMOKE], tmp_path / 'runs'))
+  results = json.loads((tmp_path / 'runs/results.json').read_text())
+  assert len(results['settings']) == 6
+  for setting in results['settings'].values():
+    assert 'eps0.2/adaptive' in setting['conditions']
+  assert (tmp_path / 'runs/report.html').stat().st_size > 10_000

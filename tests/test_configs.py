@@ -1,0 +1,132 @@
+"""Every config, with every word it takes, is plain data that builds."""
+
+import importlib
+import itertools
+import json
+from pathlib import Path
+
+import ml_collections
+import optax
+import pytest
+
+from configs import study
+from rdefense import build
+from rdefense.data.sources import NAMES
+
+FOLDER = Path(__file__).parents[1] / 'configs'
+PRESETS = {
+  'digits': ('small', 'smoke'),
+  'mnist': ('small', 'paper', 'smoke'),
+  'fashion_mnist': ('small', 'paper', 'smoke'),
+}
+MEMBERS = [
+  (name, f'{preset},{codebook}')
+  for name, presets in PRESETS.items()
+  for preset, codebook in itertools.product(presets, study.CODEBOOKS)
+]
+
+
+def module(name):
+  return importlib.import_module(f'configs.{name}')
+
+
+@pytest.fixture(params=MEMBERS, ids=lambda member: ':'.join(member))
+def config(request):
+  name, words = request.param
+  return module(name).get_config(words)
+
+
+def test_the_list_above_is_complete():
+  found = {
+    path.stem
+    for path in FOLDER.glob('*.py')
+    if 'def get_config' in path.read_text()
+  }
+  assert found == set(PRESETS)
+
+
+def test_it_is_plain_data(config):
+  """JSON gives it back, but for tuples, and nothing is left to resolve."""
+  plain = config.to_dict()
+  assert json.loads(json.dumps(plain)) == json.loads(
+    json.dumps(ml_collections.ConfigDict(plain).to_dict())
+  )
+
+  def leaves(value):
+    if isinstance(value, dict):
+      return [leaf for v in value.values() for leaf in leaves(v)]
+    if isinstance(value, tuple):
+      return [leaf for v in value for leaf in leaves(v)]
+    return [value]
+
+  assert {type(leaf) for leaf in leaves(plain)} <= {str, int, float, bool}
+
+
+def test_everything_it_names_builds(config):
+  assert config.data.name in NAMES
+  assert build.classifier(config.model.to_dict(), 10).num_classes == 10
+  assert build.defend(config.defense.to_dict())
+  for run in config.runs.values():
+    tx = build.optimizer(run.to_dict())
+    assert isinstance(tx, optax.GradientTransformation)
+    recipe = build.training_recipe(run.attack.to_dict())
+    assert run.method in ('natural', 'adversarial')
+    if run.method == 'adversarial':
+      assert recipe.num_steps >= 1 and recipe.step_size > 0
+  for attack in config.attacks.values():
+    assert attack.on in ('plain', 'discretized', 'both')
+    for discretized in (False, True):
+      assert build.attack_recipes(
+        attack.to_dict(), config.threat.eps, discretized
+      )
+
+
+def test_runs_begin_with_runs_that_begin_with_nothing(config):
+  for run in config.runs.values():
+    if run.begin:
+      assert config.runs[run.begin].begin == ''
+      assert run.reduction in ('mean', 'sum')
+
+
+def test_settings_have_their_models_and_are_attacked(config):
+  for name in config.settings:
+    model, discretized, _ = study.SETTINGS[name]
+    assert model in config.runs
+    kind = 'discretized' if discretized else 'plain'
+    assert [a for a in config.attacks.values() if a.on in ('both', kind)]
+  assert config.strip.attack in config.attacks
+
+
+def test_words_are_remembered(config):
+  assert config.preset in ('small', 'paper', 'smoke')
+  chosen = study.CODEBOOKS[config.codebook_name]
+  assert chosen.items() <= config.codebook.to_dict().items()
+
+
+def test_presets_and_codebooks_make_different_configs():
+  for name, presets in PRESETS.items():
+    made = [module(name).get_config(word) for word in presets]
+    made += [module(name).get_config('medoids')]
+    texts = {json.dumps(each.to_dict(), sort_keys=True) for each in made}
+    assert len(texts) == len(presets) + 1
+
+
+@pytest.mark.parametrize('name', PRESETS)
+def test_the_first_word_of_each_choice_is_the_default(name):
+  expected = module(name).get_config('small,density')
+  for arg in (None, '', 'density', 'density,small'):
+    assert module(name).get_config(arg) == expected
+
+
+@pytest.mark.parametrize('name', PRESETS)
+def test_smoke_is_small(name):
+  config = module(name).get_config('smoke')
+  assert max(run.num_steps for run in config.runs.values()) <= 20
+  assert 0 < config.data.test_examples <= 100
+  assert 0 < config.data.train_examples <= 1000
+
+
+@pytest.mark.parametrize('name', PRESETS)
+def test_an_unknown_word_lists_the_words(name):
+  with pytest.raises(ValueError, match="'nonsense'; choose of: small, "):
+    module(name).get_config('smoke,nonsense')
