@@ -1,7 +1,9 @@
 """Paper A's six settings on scikit-learn's digits: the demonstration.
 
-  python -m experiments.train --config=configs/digits.py --workdir=runs/digits
-  python -m experiments.evaluate --config=configs/digits.py --workdir=runs/digits
+  python -m experiments.train \
+    --config=configs/digits.py --workdir=runs/digits
+  python -m experiments.evaluate \
+    --config=configs/digits.py --workdir=runs/digits
 
 8x8 images, nothing to download, two minutes on two CPU cores. `:smoke` takes
 seconds. Not in the paper: there is no published figure to compare with.

@@ -105,8 +105,22 @@ def network_flops(widths=(32, 64), hidden=1024, num_classes=10) -> int:
   return 2 * (total + side**2 * channels * hidden + hidden * num_classes)
 
 
+def layers(params) -> list[dict[str, np.ndarray]]:
+  """Kernel and bias of each layer of `mnist_cnn`, first to last.
+
+  By shape, as the names depend on the order in which Flax meets the layers.
+  """
+
+  def place(layer):
+    *rest, inputs, _ = layer['kernel'].shape
+    return (0, inputs) if rest else (1, -inputs)
+
+  arrays = jax.tree.map(np.array, params['params'])
+  return sorted(arrays.values(), key=place)
+
+
 class FlaxNetwork(nn.Module):
-  """`mnist_cnn` as a user of Flax writes it; takes the same parameters."""
+  """`mnist_cnn` as a user of Flax writes it; see `flax_params`."""
 
   pool: Callable
 
@@ -118,6 +132,12 @@ class FlaxNetwork(nn.Module):
     return nn.Dense(10)(x)
 
 
+def flax_params(params):
+  """Our parameters under the names of `FlaxNetwork`."""
+  names = 'Conv_0', 'Conv_1', 'Dense_0', 'Dense_1'
+  return {'params': dict(zip(names, layers(params)))}
+
+
 def flax_pool(x):
   """2x2 pooling as Flax has it (`reduce_window`); ours is `max_pool`."""
   return nn.max_pool(x, (2, 2), strides=(2, 2))
@@ -127,36 +147,29 @@ def torch_network(params):
   """`mnist_cnn` in PyTorch, NCHW, with our parameters."""
   import torch
 
-  arrays = jax.tree.map(np.array, params['params'])
-  hidden = arrays['Dense_0']['bias'].size
-  kernels = {
-    name: arrays[name]['kernel'].transpose(3, 2, 0, 1)  # HWIO to OIHW
-    for name in ('Conv_0', 'Conv_1')
-  }
-  kernels['Dense_0'] = (  # rows from HWC to CHW
-    arrays['Dense_0']['kernel']
-    .reshape(7, 7, -1, hidden)
-    .transpose(3, 2, 0, 1)
-    .reshape(hidden, -1)
-  )
-  kernels['Dense_1'] = arrays['Dense_1']['kernel'].T
+  def convolution(layer):
+    _, _, inputs, outputs = layer['kernel'].shape
+    kernel = layer['kernel'].transpose(3, 2, 0, 1)  # HWIO to OIHW
+    return filled(torch.nn.Conv2d(inputs, outputs, 5, padding=2), kernel, layer)
 
-  def layer(name):
-    kernel = kernels[name]
-    rows, columns = kernel.shape[:2]
-    if kernel.ndim == 4:
-      module = torch.nn.Conv2d(columns, rows, 5, padding=2)
-    else:
-      module = torch.nn.Linear(columns, rows)
+  def dense(layer):
+    kernel = layer['kernel'].T
+    return filled(torch.nn.Linear(*kernel.shape[::-1]), kernel, layer)
+
+  def filled(module, kernel, layer):
     weight = torch.from_numpy(np.ascontiguousarray(kernel))
-    bias = torch.from_numpy(arrays[name]['bias'])
+    bias = torch.from_numpy(layer['bias'])
     module.load_state_dict({'weight': weight, 'bias': bias})
     return module
 
+  first, second, hidden, last = layers(params)
+  rows = np.arange(len(hidden['kernel'])).reshape(7, 7, -1)  # HWC to CHW
+  hidden['kernel'] = hidden['kernel'][rows.transpose(2, 0, 1).ravel()]
   relu, pool = torch.nn.ReLU, torch.nn.MaxPool2d
   return torch.nn.Sequential(
-    *(layer('Conv_0'), relu(), pool(2), layer('Conv_1'), relu(), pool(2)),
-    *(torch.nn.Flatten(), layer('Dense_0'), relu(), layer('Dense_1')),
+    *(convolution(first), relu(), pool(2)),
+    *(convolution(second), relu(), pool(2)),
+    *(torch.nn.Flatten(), dense(hidden), relu(), dense(last)),
   ).eval()
 
 
@@ -234,12 +247,13 @@ def against_peers(params, x, y, size: Size) -> dict[str, Figure]:
 
     pgd = foolbox.attacks.LinfPGD(abs_stepsize=_STEP_SIZE, steps=size.steps)
     images, labels = jnp.asarray(x), jnp.asarray(y)
+    same_params = jax.tree.map(jnp.asarray, flax_params(params))
     for name, pool, target in (
       ('foolbox_jax', flax_pool, 'at least 2.5 (it pools with nn.max_pool)'),
       ('foolbox_jax_same_pooling', max_pool, 'none (it pools as we do)'),
     ):
       network = FlaxNetwork(pool)
-      fn = jax.jit(lambda x, network=network: network.apply(params, x))
+      fn = jax.jit(lambda x, net=network: net.apply(same_params, x))
       check_equal(name, fn(images), logits)
       model = foolbox.JAXModel(fn, bounds=(0, 1))
       competitors[name] = lambda model=model: pgd(
@@ -284,6 +298,9 @@ def time_to_accuracy(workdir: Path, size: Size) -> dict[str, Figure]:
     network.apply, lambda codes, alpha: identity(), params
   )
   net, (x, y) = torch_network(params), to_torch(batch.image, batch.label)
+  logits = jax.vmap(network.apply, (None, 0))(params, batch.image)
+  with torch.no_grad():
+    check_equal('torchattacks', net(x), logits)
   peer = torchattacks.PGD(net, _EPS, _STEP_SIZE, size.long_steps)
   correct = {}
 

@@ -36,7 +36,7 @@ from rdefense import (
 from rdefense.data import batches
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Where everything is written.')
+_WORKDIR = flags.DEFINE_string('workdir', '', 'Where everything is written.')
 _ONLY = flags.DEFINE_list(
   'only', [], 'Settings to attack now, without a report; all if empty.'
 )

@@ -113,7 +113,9 @@ def attack_recipes(
   `adaptive` keeps one way of it.
   """
   arguments = {
-    k: v for k, v in config.items() if k in recipes.Recipe._fields or k == 'alphas'
+    k: v
+    for k, v in config.items()
+    if k in recipes.Recipe._fields or k == 'alphas'
   }
   arguments.pop('name', None)
   match config['name']:
@@ -152,7 +154,7 @@ def training_recipe(config: Mapping[str, Any]) -> Recipe:
 
 
 def optimizer(config: Mapping[str, Any]) -> optax.GradientTransformation:
-  """Adam under the schedule `config.schedule`: constant, or warm-up and cosine."""
+  """Adam; `config.schedule` is constant, or warm-up and cosine."""
   match config['schedule']:
     case 'constant':
       schedule = optax.constant_schedule(config['learning_rate'])

@@ -106,7 +106,8 @@ def judge(
   """
   where = layout() if where is None else where
   size = len(images)
-  rows = np.minimum(np.arange(-(-size // where.num_devices) * where.num_devices), size - 1)
+  padded = -(-size // where.num_devices) * where.num_devices
+  rows = np.minimum(np.arange(padded), size - 1)
   predicted, margins = jax.device_get(
     _judge(target.apply, target.defend, where)(
       key,
@@ -168,7 +169,9 @@ def attack(
   where = layout() if where is None else where
   judging = jax.random.fold_in(key, zlib.crc32(b'judge'))
   z = batch.image
-  predicted, margins = judge(target, judging, batch.index, z, batch.label, where)
+  predicted, margins = judge(
+    target, judging, batch.index, z, batch.label, where
+  )
   gradients = np.zeros(len(z), np.int32)
   broken_by = np.full(len(z), -1, np.int32)
   # What a recipe has beaten, or what it leaves out as wrong unattacked, stays
@@ -269,7 +272,8 @@ def evaluate(
         columns = records.read_shard(records.shard_path(directory, number))
       correct = columns['verdict/predicted'] == columns['label']
       robust, seen = robust + int(correct.sum()), seen + len(correct)
-      bar.set_postfix_str(f'correct {robust}/{seen} = {100 * robust / seen:.2f}%')
+      share = 100 * robust / seen
+      bar.set_postfix_str(f'correct {robust}/{seen} = {share:.2f}%')
       bar.update(len(correct))
   return records.read(directory)
 

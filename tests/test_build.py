@@ -112,10 +112,11 @@ def test_arguments_of_an_attack_reach_its_recipe():
   assert (pgd.name, pgd.num_steps) == ('pgd9', 9)
 
 
-def test_adaptive_differentiates_one_way_where_nothing_is_discretized():
+def test_adaptive_leaves_the_surrogate_out_where_nothing_is_discretized():
   config = {'name': 'adaptive', 'num_steps': 5, 'alphas': (4.0, 10.0)}
   plain = build.attack_recipes(config, 0.16, False)
-  assert {recipe.backward for recipe in plain} == {'bpda'}
+  ways = {(recipe.backward, recipe.alpha) for recipe in plain}
+  assert ways == {('identity', 10.0), ('bpda', 10.0)}
   full = build.attack_recipes(config, 0.16, True)
   assert {(r.backward, r.alpha) for r in full} == {
     ('bpda', 4.0),

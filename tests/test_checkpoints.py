@@ -72,7 +72,12 @@ def test_no_checkpoint_is_one_sentence_that_says_what_to_do(tmp_path, name):
 @pytest.mark.parametrize(
   'other, leaf, there, here',
   [
-    (state(width=5), 'params/params/Dense_0/bias', '(4,)', '(5,)'),
+    (
+      state(width=5),
+      'opt_state/1/0/mu/params/Dense_0/bias',
+      '(4,)',
+      '(5,)',
+    ),
     (state(tx=optax.sgd(0.1)), 'opt_state/', '', 'absent'),
     (state()._replace(params={}), 'params/params/Dense_0/bias', '', 'absent'),
     (

@@ -6,6 +6,8 @@ import os
 import pathlib
 import re
 import shlex
+import subprocess
+import sys
 
 import jax
 import pytest
@@ -20,11 +22,10 @@ def text(page):
   return (ROOT / page).read_text(encoding='utf-8')
 
 
-def blocks(page, language):
-  """Code of each fenced block, at its own line, for readable tracebacks."""
-  fence = re.compile(rf'^```{language}\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-  for found in fence.finditer(text(page)):
-    yield '\n' * text(page)[: found.start(1)].count('\n') + found.group(1)
+def blocks(page, language='python'):
+  """What stands in each fenced block of a language."""
+  fence = rf'^```{language}\n(.*?)^```$'
+  return re.findall(fence, text(page), re.MULTILINE | re.DOTALL)
 
 
 def commands(page):
@@ -34,13 +35,25 @@ def commands(page):
         yield words
 
 
-@pytest.mark.parametrize('page', PAGES)
-def test_every_python_block_runs(page, key):
-  namespace = {'__name__': page}
-  for block in blocks(page, 'python'):
-    exec(compile(block, page, 'exec'), namespace)  # in sequence, as read
+def test_readme_runs_in_a_fresh_interpreter():
+  done = subprocess.run(
+    [sys.executable, '-W', 'error', '-c', ''.join(blocks('README.md'))],
+    env=os.environ | {'PYTHONPATH': str(ROOT), 'JAX_DEBUG_KEY_REUSE': '1'},
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr
+  clean, *attacked = map(float, re.findall(r'([\d.]+)%', done.stdout))
+  assert len(attacked) == 2
+  assert max(attacked) < clean
+
+
+def test_contributing_blocks_and_their_tests_run(key):
+  namespace = {'__name__': 'contributing'}
+  for block in blocks('CONTRIBUTING.md'):
+    exec(block, namespace)
   tests = [v for name, v in namespace.items() if name.startswith('test_')]
-  assert bool(tests) == (page == 'CONTRIBUTING.md')
+  assert len(tests) >= 3
   for test in tests:
     wants_key = 'key' in inspect.signature(test).parameters
     test(*[jax.random.clone(key)] * wants_key)
@@ -48,7 +61,7 @@ def test_every_python_block_runs(page, key):
 
 @pytest.mark.parametrize('page', PAGES)
 def test_python_blocks_fit_80_columns(page):
-  for block in blocks(page, 'python'):
+  for block in blocks(page):
     assert max(map(len, block.splitlines())) <= 80
 
 

@@ -72,7 +72,7 @@ def test_the_loss_falls_and_the_toy_problem_is_learnt():
   state, losses = steps(update, fresh(tx), 0, 60)
   assert losses[0] == pytest.approx(np.log(2), abs=0.02)
   assert np.mean(losses[-5:]) < 0.35
-  batch = batch_of(100)
+  batch = gather(ARRAYS, np.arange(NUM))
   _, metrics = update(
     state, jax.random.key(1), batch.index, batch.image, batch.label
   )
@@ -84,7 +84,7 @@ def test_adversarial_training_lowers_the_adversarial_loss():
   update = training.updater(LINEAR, tx, identity())
   attack = training.attacker(LINEAR, identity(), RECIPE)
   _, losses = steps(update, fresh(tx), 0, 60, attack)
-  assert np.mean(losses[-5:]) < 0.75 * losses[0]
+  assert np.mean(losses[-5:]) < 0.9 * losses[0]
 
 
 @pytest.mark.parametrize('adversarial', [False, True], ids=['nat', 'adv'])

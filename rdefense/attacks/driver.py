@@ -171,7 +171,8 @@ def batch_attack(
   def padded(rows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([rows, np.full(size - len(rows), rows[0])])
 
-  def host(operands, key, num_steps: int, index, x, y, count: int, largest):
+  def host(operands, key, num_steps: int, data, count: int, largest: int):
+    index, x, y = data
     gradients = np.ones(len(x), np.int32)
     state = compiled.start(operands, key, index, x, y)
     for i in map(np.int32, range(num_steps)):
@@ -183,13 +184,13 @@ def batch_attack(
       rows = np.flatnonzero(needed[:count]) if compact else np.arange(len(x))
       if not rows.size:
         continue
-      data = index, x, y, stale
-      if size_for(len(rows), largest) >= len(x):
-        state = compiled.evaluate(operands, key, *data, i, state)
+      size = size_for(len(rows), largest)
+      if size >= len(x):
+        state = compiled.evaluate(operands, key, *data, stale, i, state)
       else:
-        rows = padded(rows, size_for(len(rows), largest))
-        *data, part = take((*data, state), rows)
-        part = compiled.evaluate(operands, key, *data, i, part)
+        rows = padded(rows, size)
+        *part_data, part = take((*data, stale, state), rows)
+        part = compiled.evaluate(operands, key, *part_data, i, part)
         state = put(state, part, rows)
     return state, gradients
 
@@ -211,7 +212,7 @@ def batch_attack(
       state, gradients = compiled.scan(num_steps, operands, key, *data)
     else:
       state, gradients = host(
-        operands, key, num_steps, *data, len(rows), len(x)
+        operands, key, num_steps, data, len(rows), len(x)
       )
     results = jax.device_get(
       (*compiled.read(operands, data[1], state), gradients)

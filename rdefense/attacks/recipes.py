@@ -12,8 +12,8 @@ import optax
 
 from rdefense import losses
 from rdefense.attacks.base import Attack
-from rdefense.attacks.pgd import mi_fgsm as momentum
 from rdefense.attacks.pgd import adam, pgd, sign_adam, steepest
+from rdefense.attacks.pgd import mi_fgsm as momentum
 from rdefense.attacks.wrappers import restarts, stop_when_fooled
 from rdefense.defenses.base import BACKWARD, Defense
 from rdefense.gradients import through

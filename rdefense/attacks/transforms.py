@@ -1,9 +1,10 @@
 """Optax links that Optax lacks, each acting on the gradient of one image.
 
 >>> import jax.numpy as jnp, optax
->>> mi = optax.chain(scale_by_l1_norm(), optax.trace(1.0), optax.scale_by_sign())
+>>> links = scale_by_l1_norm(), optax.trace(1.0), optax.scale_by_sign()
+>>> tx = optax.chain(*links)
 >>> grad = jnp.array([3.0, -1.0])
->>> mi.update(grad, mi.init(grad))[0].tolist()
+>>> tx.update(grad, tx.init(grad))[0].tolist()
 [1.0, -1.0]
 """
 
@@ -59,7 +60,9 @@ def scale_by_l2_norm() -> optax.GradientTransformation:
   return _stateless(direction)
 
 
-def scale_by_sparse_sign(fraction: float = 0.05) -> optax.GradientTransformation:
+def scale_by_sparse_sign(
+  fraction: float = 0.05,
+) -> optax.GradientTransformation:
   """Signs of the largest entries, scaled to l1 norm 1: steps for an l1 ball.
 
   Args:
@@ -87,7 +90,7 @@ def scale_by_sparse_sign(fraction: float = 0.05) -> optax.GradientTransformation
 
 
 class EpsilonHatAdamState(NamedTuple):
-  count: jax.Array  # shape=(), dtype=int32
+  num_steps: jax.Array  # shape=(), dtype=int32
   mu: optax.Updates
   nu: optax.Updates
 
@@ -118,13 +121,13 @@ def scale_by_adam_epsilon_hat(
 
   def update(updates, state, params=None):
     del params
-    count = state.count + 1
+    num_steps = state.num_steps + 1
     mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mu, updates)
     nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g**2, state.nu, updates)
-    correction = jnp.sqrt(1 - b2**count) / (1 - b1**count)
+    correction = jnp.sqrt(1 - b2**num_steps) / (1 - b1**num_steps)
     updates = jax.tree.map(
       lambda m, v: correction * m / (jnp.sqrt(v) + eps), mu, nu
     )
-    return updates, EpsilonHatAdamState(count, mu, nu)
+    return updates, EpsilonHatAdamState(num_steps, mu, nu)
 
   return optax.GradientTransformation(init, update)

@@ -91,7 +91,8 @@ def _two_nearest(values, medoids, norm):
   distances, order = cKDTree(medoids).query(
     values, k=2, p=ORDERS[norm], workers=-1
   )
-  return *order.T, *distances.T
+  # Whole columns in memory: they are read one at a time ever after.
+  return *np.ascontiguousarray(order.T), *np.ascontiguousarray(distances.T)
 
 
 def _alternate(

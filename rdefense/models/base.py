@@ -27,7 +27,7 @@ class Classifier(NamedTuple):
 
 
 def classifier(module: nn.Module, num_classes: int) -> Classifier:
-  """Wraps a Flax Linen module that maps `[1, H, W, C]` to `[1, num_classes]`."""
+  """Wraps a Linen module that maps `[1, H, W, C]` to `[1, num_classes]`."""
 
   def init(key: Key, x: Array) -> PyTree:
     return module.init(key, jnp.asarray(x)[None])

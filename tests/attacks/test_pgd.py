@@ -48,7 +48,7 @@ def test_a_linear_classifier_loses_exactly_eps_times_the_dual_norm(
   elif norm == 'l1':
     rtol = 1e-5  # one coordinate moves until all the rest is given back
   else:
-    rtol = 2e-2 if start != 'clean' else 1e-5  # the angle shrinks by steps
+    rtol = 1e-4  # what is not along w halves at every step
   assert loss == pytest.approx(expected, rel=rtol)
   assert loss <= expected * (1 + 1e-5)
   np.testing.assert_allclose(out.margin, (W * out.z).sum(), atol=1e-5)
@@ -162,7 +162,7 @@ def test_an_optimiser_sees_value_and_gradient(key):
   state = attack.init(base.start_key(key), X, 0)
   base.step(attack, key, 0, state, X, 0)
   ((value, grad, params),) = seen
-  np.testing.assert_allclose(value, (W * X).sum(), rtol=1e-5)
+  np.testing.assert_allclose(value, (W * X).sum(), rtol=1e-5, atol=1e-6)
   np.testing.assert_allclose(grad, W, rtol=1e-6)
   np.testing.assert_array_equal(params, X)
 
@@ -233,7 +233,9 @@ def literal_paper_a(margin_and_gradient, discretize, x, y, eps, step, steps):
   for t in range(1, steps + 1):
     hard, pull = discretize(z)
     gradient = pull(margin_and_gradient(hard, y)[1])
-    assert np.abs(gradient).min() > 1e-7  # else signs would hang on rounding
+    # In between, signs would hang on rounding. Exact zeros: a channel that
+    # is the largest difference to no code.
+    assert np.abs(gradient[gradient != 0]).min() > 1e-7
     sign = np.sign(gradient)
     m = 0.9 * m + 0.1 * sign
     v = 0.999 * v + 0.001 * sign**2
@@ -244,17 +246,16 @@ def literal_paper_a(margin_and_gradient, discretize, x, y, eps, step, steps):
   return np.stack(path), np.array(margins)
 
 
-# alpha 10 on [0, 1] for grey images; 0.1 a grey level in colour, with fewer
-# and larger steps.
+# Not the paper's alpha in colour, so that no weight drowns in float32.
 PAPER_A = {
   'grey': (np.array([[0.0], [1.0]]), (3, 3, 1), 10.0, 0.3, 0.02, 40),
   'colour': (
-    np.array([[0, 0, 0], [1, 1, 1], [0.2, 0.6, 0.4]]),
+    np.array([[0.1, 0.2, 0.3], [0.9, 0.8, 0.7], [0.4, 0.7, 0.5]]),
     (2, 2, 3),
-    25.5,
-    0.15,
-    0.03,
-    14,
+    8.0,
+    0.3,
+    0.05,
+    20,
   ),
 }
 

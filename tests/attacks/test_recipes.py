@@ -154,15 +154,12 @@ def test_start_and_step_size_can_be_overridden_by_traced_values():
     np.testing.assert_allclose(z, max(first - 0.125, 0.3), atol=1e-6)
 
 
-def test_more_restarts_find_a_margin_at_least_as_small():
-  (one,) = recipes.pgd_madry(num_steps=1, step_size=0.01)
-  (more,) = recipes.pgd_madry(num_steps=1, step_size=0.01, num_restarts=6)
+def test_the_best_of_different_restarts_is_submitted():
+  (recipe,) = recipes.pgd_madry(num_steps=1, step_size=0.01, num_restarts=6)
   # A small ball, so that nobody is fooled and stopped.
-  few, _ = attacked(one, eps=0.05)
-  many, info = attacked(more, eps=0.05)
+  out, info = attacked(recipe, eps=0.05)
   assert info.margin.shape == (1, 6) and len(np.unique(info.margin)) == 6
-  assert 0 < many.margin == info.margin.min()
-  assert many.margin < few.margin
+  assert 0 < out.margin == info.margin.min()
 
 
 @pytest.mark.parametrize('backward', BACKWARD)

@@ -52,7 +52,7 @@ def test_flops_agree_with_the_compilers_count(batch):
 @pytest.mark.parametrize('pool', [benchmark.flax_pool, benchmark.max_pool])
 def test_the_flax_peer_is_the_same_network(batch, pool):
   params, x, _ = batch
-  theirs = benchmark.FlaxNetwork(pool).apply(params, x)
+  theirs = benchmark.FlaxNetwork(pool).apply(benchmark.flax_params(params), x)
   benchmark.check_equal('flax', theirs, logits_of(params, x))
 
 
