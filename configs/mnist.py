@@ -71,14 +71,19 @@ def mnist_like(
 
 
 def _small(eps: float, train_steps: int) -> dict:
-  """Few large steps, an eps ramp, a cosine schedule; re-training is short."""
+  """Two large steps under an eps ramp, then five; re-training is short."""
   del eps, train_steps
   pgd = {'num_steps': 2, 'step_size': 0.7}
+  pgd5 = {'num_steps': 5, 'step_size': 0.3}
   adversarial = {'batch_size': 100, 'learning_rate': 2e-3, 'attack': pgd}
   return {
     'nat': study.model_run('natural', num_steps=2000),
-    'adv': study.model_run(
+    'adv_fast': study.model_run(
       'adversarial', num_steps=3000, eps_ramp=0.4, **adversarial
+    ),
+    'adv': study.model_run(
+      'adversarial', begin='adv_fast', num_steps=1500, batch_size=100,
+      learning_rate=1e-3, attack=pgd5,
     ),
     'nat_re': study.model_run(
       'natural', begin='nat', discretized=True, num_steps=600,

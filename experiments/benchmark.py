@@ -298,7 +298,7 @@ def time_to_accuracy(workdir: Path, size: Size) -> dict[str, Figure]:
     network.apply, lambda codes, alpha: identity(), params
   )
   net, (x, y) = torch_network(params), to_torch(batch.image, batch.label)
-  logits = jax.vmap(network.apply, (None, 0))(params, batch.image)
+  logits = jax.vmap(network.apply, (None, 0))(params, jnp.asarray(batch.image))
   with torch.no_grad():
     check_equal('torchattacks', net(x), logits)
   peer = torchattacks.PGD(net, _EPS, _STEP_SIZE, size.long_steps)

@@ -25,6 +25,7 @@ from scipy.spatial import cKDTree
 from experiments import program
 from experiments.publish import Entry, publish
 from rdefense import data, provenance
+from rdefense.data.sources import data_directory
 from rdefense.defenses import density, medoids
 from rdefense.defenses.codebooks import Codebook
 from rdefense.defenses.colors import (
@@ -34,7 +35,10 @@ from rdefense.defenses.colors import (
   pixel_units,
 )
 
-_PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in --results.')
+# May be overridden: tests import this beside other programs with --publish.
+_PUBLISH = flags.DEFINE_bool(
+  'publish', False, 'Put it in --results.', allow_override=True
+)
 _COLOURS = flags.DEFINE_string('colours', None, 'Histogram of CIFAR-10.')
 _RESULTS = flags.DEFINE_string('results', 'docs/results.json', 'To publish in.')
 
@@ -212,7 +216,7 @@ def main(argv):
   """Measures, prints, and publishes where asked to."""
   if len(argv) > 1:
     raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
-  beside = data.data_directory().parent / 'cifar10_train_colours.npz'
+  beside = data_directory().parent / 'cifar10_train_colours.npz'
   figures = measure(Path(_COLOURS.value or beside))
   for key, figure in figures.items():
     value = f'{figure.value:,.6g} {figure.unit}'

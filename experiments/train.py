@@ -109,6 +109,25 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
   return lines[-1]
 
 
+def in_order(runs) -> list[str]:
+  """Names of runs, each after the one it begins from.
+
+  Raises:
+    ValueError: where a run begins, perhaps through others, from itself.
+
+  >>> in_order({'b': {'begin': 'c'}, 'c': {'begin': ''}})
+  ['c', 'b']
+  """
+  order = ['']
+  while len(order) <= len(runs):
+    ready = [n for n in runs if n not in order and runs[n]['begin'] in order]
+    if not ready:
+      left = ', '.join(n for n in runs if n not in order)
+      raise ValueError(f'runs {left} begin from no run of this config.')
+    order += ready
+  return order[1:]
+
+
 def _lines_until(path: Path, step: int) -> list[dict]:
   """Metrics up to a step: what a killed run wrote later is measured again."""
   if not path.exists():
@@ -122,7 +141,7 @@ def main(argv):
   logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
   config, workdir = _CONFIG.value, _WORKDIR.value
   provenance.claim(workdir, config.to_dict())
-  known = sorted(config.runs, key=lambda name: bool(config.runs[name].begin))
+  known = in_order(config.runs)
   for name in _ONLY.value:
     if name not in known:
       listed = ', '.join(known)
