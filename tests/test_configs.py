@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from configs import study
+from experiments.train import in_order
 from rdefense import build
 from rdefense.data.sources import NAMES
 
@@ -81,11 +82,18 @@ def test_everything_it_names_builds(config):
       )
 
 
-def test_runs_begin_with_runs_that_begin_with_nothing(config):
-  for run in config.runs.values():
+def test_every_run_comes_after_the_one_it_begins_from(config):
+  order = in_order(config.runs)
+  assert sorted(order) == sorted(config.runs)
+  for name, run in config.runs.items():
+    assert run.reduction in ('mean', 'sum')
     if run.begin:
-      assert config.runs[run.begin].begin == ''
-      assert run.reduction in ('mean', 'sum')
+      assert order.index(run.begin) < order.index(name)
+
+
+def test_runs_in_a_circle_are_refused():
+  with pytest.raises(ValueError, match='begin from no run'):
+    in_order({'a': {'begin': 'b'}, 'b': {'begin': 'a'}})
 
 
 def test_settings_have_their_models_and_are_attacked(config):
