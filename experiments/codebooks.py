@@ -130,7 +130,7 @@ def snapped(colors: Colors, codes: np.ndarray) -> np.ndarray:
 
 def many_codes(colors: Colors, num_codes: int) -> dict[str, Figure]:
   """Time and cost of many codes, against scikit-learn's k-means."""
-  found = {}
+  found: dict[str, Figure] = {}
   begin = time.perf_counter()
   density.density(colors, num_codes, 16 / 255)
   found['density/seconds'] = Figure(

@@ -36,7 +36,9 @@ from rdefense import (
 from rdefense.data import batches
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
-_WORKDIR = flags.DEFINE_string('workdir', '', 'Where everything is written.')
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Where everything is written.', required=True
+)
 _ONLY = flags.DEFINE_list(
   'only', [], 'Settings to attack now, without a report; all if empty.'
 )
@@ -249,5 +251,5 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['config', 'workdir'])
+  flags.mark_flag_as_required('config')
   program.run(main)

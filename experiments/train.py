@@ -20,7 +20,9 @@ from rdefense import build, checkpoints, files, provenance, training
 from rdefense.data import gather, training_batch_indices
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
-_WORKDIR = flags.DEFINE_string('workdir', '', 'Where everything is written.')
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Where everything is written.', required=True
+)
 _ONLY = flags.DEFINE_list('only', [], 'Names of runs; all of them if empty.')
 
 _INIT, _UPDATE, _ATTACK = range(3)  # roles folded into a run's key
@@ -152,5 +154,5 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  flags.mark_flags_as_required(['config', 'workdir'])
+  flags.mark_flag_as_required('config')
   program.run(main)

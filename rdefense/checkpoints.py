@@ -18,11 +18,12 @@ _KEEP = 2
 _POLICY = ocp.training.preservation_policies.LatestN(_KEEP)
 
 
-def _open(directory) -> ocp.training.Checkpointer:
+def _open(directory, to_save: bool = False) -> ocp.training.Checkpointer:
   return ocp.training.Checkpointer(
     Path(directory).absolute(),
     preservation_policy=_POLICY,
-    cleanup_tmp_directories=True,
+    # What a killed run left half-written; a reader must not touch a writer's.
+    cleanup_tmp_directories=to_save,
   )
 
 
@@ -42,7 +43,7 @@ def save(directory, step: int, state: PyTree) -> None:
     step: training step, growing.
     state: any tree of arrays.
   """
-  with _open(directory) as checkpointer:
+  with _open(directory, to_save=True) as checkpointer:
     checkpointer.save(step, state)
 
 

@@ -243,7 +243,7 @@ def _caveats(results, conditions):
 
 def _judgements(judged):
   """A sentence for all conditions that are judged alike, with its meaning."""
-  alike = {}
+  alike: dict[str, list[str]] = {}
   for condition, how in judged.items():
     alike.setdefault(_meaning(condition, how), []).append(f'`{condition}`')
   return [f'{", ".join(names)}: {text}' for text, names in alike.items()]

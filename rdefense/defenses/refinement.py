@@ -57,8 +57,11 @@ def refine(
 
 def assign(colors: Colors, rows: np.ndarray, norm: str) -> Fit:
   """All colours to their two nearest medoids."""
-  caches = _two_nearest(colors.values, colors.values[rows], norm)
-  return Fit(rows, *caches, float(caches[2] @ colors.counts))
+  near, following, first, second = _two_nearest(
+    colors.values, colors.values[rows], norm
+  )
+  total = float(first @ colors.counts)
+  return Fit(rows, near, following, first, second, total)
 
 
 def reassign(colors: Colors, fit: Fit, rows: np.ndarray, norm: str) -> Fit:
@@ -79,11 +82,13 @@ def reassign(colors: Colors, fit: Fit, rows: np.ndarray, norm: str) -> Fit:
     | moved[fit.following]
     | (fit.first + fit.second > apart[fit.near])
   )
-  caches = [a.copy() for a in (fit.near, fit.following, fit.first, fit.second)]
-  fresh = _two_nearest(colors.values[stale], medoids, norm)
-  for cache, new in zip(caches, fresh):
-    cache[stale] = new
-  return Fit(rows, *caches, float(caches[2] @ colors.counts))
+  near, following = fit.near.copy(), fit.following.copy()
+  first, second = fit.first.copy(), fit.second.copy()
+  near[stale], following[stale], first[stale], second[stale] = _two_nearest(
+    colors.values[stale], medoids, norm
+  )
+  total = float(first @ colors.counts)
+  return Fit(rows, near, following, first, second, total)
 
 
 def _two_nearest(values, medoids, norm):
