@@ -180,7 +180,7 @@ def cifar10(colors: Colors) -> Iterator[dict[str, Figure]]:
 
 def measure(colours: Path) -> dict[str, Figure]:
   """All figures of the datasets that are there; a message on the others."""
-  found = {}
+  found: dict[str, Figure] = {}
   for name, parts in (('mnist', mnist), ('fashion_mnist', fashion_mnist)):
     try:
       images = data.load(name, 'train').images
