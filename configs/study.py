@@ -64,6 +64,25 @@ def model_run(method: str, **changes) -> dict:
   return run | changes
 
 
+def in_order(runs) -> list[str]:
+  """Names of runs, each after the one it begins from.
+
+  Raises:
+    ValueError: where a run begins, perhaps through others, from itself.
+
+  >>> in_order({'b': {'begin': 'c'}, 'c': {'begin': ''}})
+  ['c', 'b']
+  """
+  order = ['']
+  while len(order) <= len(runs):
+    ready = [n for n in runs if n not in order and runs[n]['begin'] in order]
+    if not ready:
+      left = ', '.join(n for n in runs if n not in order)
+      raise ValueError(f'runs {left} begin from no run of this config.')
+    order += ready
+  return order[1:]
+
+
 def with_codebook(config, name: str, radius: float) -> None:
   """Sets the codebook by name; `radius` is Algorithm 1's, in [0, 1] units."""
   config.codebook_name = name

@@ -14,6 +14,7 @@ from ml_collections import config_flags
 import numpy as np
 from tqdm import auto as tqdm
 
+from configs import study
 from experiments import program
 from experiments.workdir import fitted_codebook, model_directory
 from rdefense import build, checkpoints, files, provenance, training
@@ -111,25 +112,6 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
   return lines[-1]
 
 
-def in_order(runs) -> list[str]:
-  """Names of runs, each after the one it begins from.
-
-  Raises:
-    ValueError: where a run begins, perhaps through others, from itself.
-
-  >>> in_order({'b': {'begin': 'c'}, 'c': {'begin': ''}})
-  ['c', 'b']
-  """
-  order = ['']
-  while len(order) <= len(runs):
-    ready = [n for n in runs if n not in order and runs[n]['begin'] in order]
-    if not ready:
-      left = ', '.join(n for n in runs if n not in order)
-      raise ValueError(f'runs {left} begin from no run of this config.')
-    order += ready
-  return order[1:]
-
-
 def _lines_until(path: Path, step: int) -> list[dict]:
   """Metrics up to a step: what a killed run wrote later is measured again."""
   if not path.exists():
@@ -143,7 +125,7 @@ def main(argv):
   logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
   config, workdir = _CONFIG.value, _WORKDIR.value
   provenance.claim(workdir, config.to_dict())
-  known = in_order(config.runs)
+  known = study.in_order(config.runs)
   for name in _ONLY.value:
     if name not in known:
       listed = ', '.join(known)

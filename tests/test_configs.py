@@ -10,7 +10,6 @@ import optax
 import pytest
 
 from configs import study
-from experiments.train import in_order
 from rdefense import build
 from rdefense.data.sources import NAMES
 
@@ -83,7 +82,7 @@ def test_everything_it_names_builds(config):
 
 
 def test_every_run_comes_after_the_one_it_begins_from(config):
-  order = in_order(config.runs)
+  order = study.in_order(config.runs)
   assert sorted(order) == sorted(config.runs)
   for name, run in config.runs.items():
     assert run.reduction in ('mean', 'sum')
@@ -93,7 +92,7 @@ def test_every_run_comes_after_the_one_it_begins_from(config):
 
 def test_runs_in_a_circle_are_refused():
   with pytest.raises(ValueError, match='begin from no run'):
-    in_order({'a': {'begin': 'b'}, 'b': {'begin': 'a'}})
+    study.in_order({'a': {'begin': 'b'}, 'b': {'begin': 'a'}})
 
 
 def test_settings_have_their_models_and_are_attacked(config):
