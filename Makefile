@@ -7,7 +7,7 @@ PYTHON ?= python3
 # More arguments, as in: make test PYTEST_ARGS="-n 2 -k pgd"
 PYTEST_ARGS ?=
 # The build of torch for `make compare`, for example TORCH="torch==2.13.0".
-TORCH ?= torch torchvision
+TORCH ?= torch
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,7 +26,6 @@ demo: $(VENV)/installed-base
 	  --config=configs/digits.py --workdir=$(DEMO)
 	$(BIN)/python -m experiments.evaluate \
 	  --config=configs/digits.py --workdir=$(DEMO)
-	@test -f $(DEMO)/report.html && echo $(DEMO)/report.html
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

@@ -62,7 +62,8 @@ def publish(path: str | os.PathLike, new: Mapping[str, Entry]) -> None:
   """Merges entries into the results file; others' entries stay as they are.
 
   The file is replaced whole, its keys sorted, under a lock on its directory,
-  so that two experiments that end together both find their place.
+  so that two experiments that end together both find their place; RESULTS.md
+  beside it is printed anew.
 
   Args:
     path: results file, docs/results.json; made where missing.
@@ -93,6 +94,8 @@ def publish(path: str | os.PathLike, new: Mapping[str, Entry]) -> None:
     stored = files.read_json(path) if path.exists() else {}
     stored |= {key: entry._asdict() for key, entry in new.items()}
     files.write_json(path, stored)
+    text = render(stored, PUBLISHED)
+    files.write_bytes(path.with_name('RESULTS.md'), text.encode())
   finally:
     os.close(lock)
 
@@ -225,8 +228,9 @@ def main(argv):
     raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
   path = _DOCS / 'results.json'
   results = files.read_json(path) if path.exists() else {}
-  text = render(results, PUBLISHED)
-  files.write_bytes(_DOCS / 'RESULTS.md', text.encode())
+  files.write_bytes(
+    _DOCS / 'RESULTS.md', render(results, PUBLISHED).encode()
+  )
   logging.info('%d figures in %s', len(results), _DOCS / 'RESULTS.md')
 
 
