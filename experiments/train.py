@@ -53,6 +53,7 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
     The last line of metrics.
   """
   run = config.runs[name]
+  _check(run)
   arrays = build.dataset(config.data.to_dict(), 'train')
   book = fitted_codebook(config, workdir)
   defend = build.defend(config.defense.to_dict(), run.discretized)
@@ -72,10 +73,11 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
   else:
     state = begin(config, workdir, run, state)
   update = training.updater(classifier, tx, defense, run.reduction)
-  recipe = build.training_recipe(run.attack.to_dict())
-  adversarial = training.attacker(
-    classifier, defense, recipe, config.threat.norm
-  )
+  if run.method == 'adversarial':
+    recipe = build.training_recipe(run.attack.to_dict())
+    adversarial = training.attacker(
+      classifier, defense, recipe, config.threat.norm
+    )
   metrics = Path(workdir) / f'{name}.metrics.jsonl'
   lines = _lines_until(metrics, int(state.step))
   with tqdm.tqdm(total=run.num_steps, desc=name, unit='step') as bar:
@@ -109,7 +111,20 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
         text = ''.join(json.dumps(line) + '\n' for line in lines)
         files.write_bytes(metrics, text.encode())
         checkpoints.save(directory, step + 1, state)
-  return lines[-1]
+  return lines[-1] if lines else {}
+
+
+def _check(run) -> None:
+  if run.method not in ('natural', 'adversarial'):
+    raise ValueError(
+      f'method={run.method!r} is unknown; choose: natural, adversarial.'
+    )
+  devices = jax.local_device_count()
+  if run.batch_size % devices:
+    raise ValueError(
+      f'batch_size={run.batch_size} is no multiple of the {devices} devices '
+      'it is split over.'
+    )
 
 
 def _lines_until(path: Path, step: int) -> list[dict]:

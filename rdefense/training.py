@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from rdefense import checks
 from rdefense.attacks.driver import batch_attack
 from rdefense.attacks.recipes import Recipe, assemble
 from rdefense.data.batches import Batch
@@ -135,7 +136,11 @@ def attacker(
   Returns:
     `(params, key, batch, eps) -> images` `[B, H, W, C]`; eps and params may
     change without recompilation; the key is consumed.
+
+  Raises:
+    ValueError: if the recipe takes no step.
   """
+  checks.check_at_least('num_steps', recipe.num_steps, 1, ' to attack')
 
   def make_attack(operands):
     params, eps = operands

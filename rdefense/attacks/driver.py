@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rdefense.attacks.base import Attack, select, start_key, step, step_key
+from rdefense.attacks.base import Attack, select, start_key, step_key
 from rdefense.attacks.wrappers import over_examples
 from rdefense.parallel import Layout, layout
 from rdefense.types import Key, PyTree
@@ -83,9 +83,9 @@ def _compile(make_attack, where: Layout) -> _Compiled:
     def one(key, x, y):
       def body(carry, i):
         state, count = carry
-        _, stale = attack.move(step_key(key, i), state, x)
-        state, _ = step(attack, key, i, state, x, y)
-        return (state, count + stale), None
+        moved, stale = attack.move(step_key(key, i), state, x)
+        new, _ = attack.evaluate(step_key(key, i), moved, x, y)
+        return (select(stale, new, moved), count + stale), None
 
       state = attack.init(start_key(key), x, y)
       carry = state, jnp.ones_like(y)

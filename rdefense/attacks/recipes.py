@@ -192,7 +192,15 @@ def adaptive(
     num_steps: gradient steps of each recipe.
     alphas: steepness of the surrogate for `bpda` and `surrogate`.
     backward: ways of differentiating, in this order.
+
+  Raises:
+    ValueError: without any alpha or any way: nothing would be attacked.
   """
+  if not alphas or not backward:
+    raise ValueError(
+      f'alphas={alphas} and backward={backward} must not be empty: no attack '
+      'would be left and every example would count as robust.'
+    )
   ways = [
     (way, alpha)
     for way in backward
