@@ -224,7 +224,7 @@ def _strip(config, test, root, target, condition, setting) -> bytes:
     ('clean', batch.image),
     ('discretized', np.asarray(transform(key, batch.image))),
     ('attacked', verdicts.z),
-    ('attacked, discretized', np.asarray(transform(key, verdicts.z))),
+    ('attacked and\ndiscretized', np.asarray(transform(key, verdicts.z))),
   ]
   texts = [plain, captions(clean), plain, captions(verdicts.predicted)]
   return plots.encode_png(plots.image_strip(rows, texts))

@@ -46,7 +46,8 @@ class _Net(nn.Module):
       x = nn.Conv(width, (5, 5), kernel_init=kernel, bias_init=bias)(x)
       x = max_pool(nn.relu(x))
     x = x.reshape(x.shape[0], -1)
-    return dense(self.num_classes)(nn.relu(dense(self.hidden)(x)))
+    x = nn.relu(dense(self.hidden)(x))
+    return dense(self.num_classes)(x)
 
 
 def mnist_cnn(
