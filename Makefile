@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 # More arguments, as in: make test PYTEST_ARGS="-n 2 -k pgd"
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2
 # The build of torch for `make compare`, for example TORCH="torch==2.13.0".
 TORCH ?= torch
 
