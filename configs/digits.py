@@ -46,7 +46,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         'paper_a', 'discretized', curve=curve, step_size=0.01, alpha=10.0
       ),
       'adaptive': study.attack_run(
-        'adaptive', 'both', num_steps=20, alphas=(4.0, 10.0)
+        'adaptive', 'both', num_examples=200, num_steps=20, alphas=(4.0, 10.0)
       ),
     },
   )
