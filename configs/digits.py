@@ -5,8 +5,8 @@
   python -m experiments.evaluate \
     --config=configs/digits.py --workdir=runs/digits
 
-8x8 images, nothing to download, two minutes on two CPU cores. `:smoke` takes
-seconds. Not in the paper: there is no published figure to compare with.
+8x8 images, nothing to download; `:smoke` only shows that it runs. Not in the
+paper: there is no published figure to compare with.
 """
 
 import ml_collections

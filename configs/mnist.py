@@ -4,10 +4,10 @@
   python -m experiments.evaluate --config=configs/mnist.py --workdir=runs/mnist
 
 The codebook word picks the table: `binning` I, `density` II (default),
-`medoids` III. Presets: `small` trains in about half an hour on two CPU cores
-and attacks all 10,000 test images with the published attacks and 1,000 with
-the adaptive one; `paper` has the hyper-parameters of PROTOCOL A6-A8 (100,000
-steps of adversarial training: a GPU); `smoke` takes a minute. Another
+`medoids` III. Presets: `small` trains in some 40 minutes of one CPU core and
+attacks all 10,000 test images with the published attacks and 1,000 with the
+adaptive one; `paper` has the hyper-parameters of PROTOCOL A6-A8 (100,000 steps
+of adversarial training: a GPU); `smoke` only shows that it runs. Another
 codebook may take the undefended models of a finished workdir:
 
   --config=configs/mnist.py:medoids --config.pretrained=runs/mnist

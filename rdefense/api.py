@@ -51,16 +51,9 @@ def transform(defense: Defense, surrogate: bool = False) -> Callable:
     `(key, images) -> images`, jitted; the key is consumed. Raises `ValueError`
     on images that are not a non-empty batch in [0, 1].
   """
-  fn = jax.jit(
-    over_examples(defense.surrogate if surrogate else defense.apply)
+  return _on_images(
+    jax.jit(over_examples(defense.surrogate if surrogate else defense.apply))
   )
-
-  def batch(key, images):
-    checks.check_images(images)
-    images = np.asarray(images, np.float32)
-    return fn(key, np.arange(len(images)), images)
-
-  return batch
 
 
 def predict(logits_fn: LogitsFn, defense: Defense) -> Callable:
@@ -80,12 +73,7 @@ def predict(logits_fn: LogitsFn, defense: Defense) -> Callable:
     with jax.default_matmul_precision('highest'):
       return over_examples(pipeline)(key, index, images).argmax(-1)
 
-  def batch(key, images):
-    checks.check_images(images)
-    images = np.asarray(images, np.float32)
-    return fn(key, np.arange(len(images)), images)
-
-  return batch
+  return _on_images(fn)
 
 
 def accuracy(logits_fn: LogitsFn, defense: Defense) -> Callable:
@@ -148,6 +136,17 @@ def attack(
     return run(
       (), key, num_steps, np.arange(len(images)), images, labels, everything
     ).z
+
+  return batch
+
+
+def _on_images(fn: Callable) -> Callable:
+  """`fn(key, index, images)` as a function of a key and checked images."""
+
+  def batch(key, images):
+    checks.check_images(images)
+    images = np.asarray(images, np.float32)
+    return fn(key, np.arange(len(images)), images)
 
   return batch
 

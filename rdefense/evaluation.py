@@ -25,7 +25,7 @@ from rdefense.data.sources import Arrays
 from rdefense.defenses.base import Defense
 from rdefense.gradients import defended
 from rdefense.losses import margin
-from rdefense.parallel import Layout, layout
+from rdefense.parallel import Layout, layout, padded_size
 from rdefense.threats import STARTS, ball
 from rdefense.types import Array, Key, PyTree
 
@@ -63,17 +63,15 @@ class Verdicts(NamedTuple):
 
 @functools.cache
 def _judge(apply, defend, where: Layout):
-  def one(key, x, y, params, codes):
-    pipeline = defended(lambda x: apply(params, x), defend(codes, 1.0))
-    logits = pipeline(key, x)
-    return logits.argmax(), margin(logits, y)
-
   def fn(key, index, x, y, params, codes):
-    def each(key, x, y):
-      return one(key, x, y, params, codes)
+    pipeline = defended(lambda x: apply(params, x), defend(codes, 1.0))
+
+    def one(key, x, y):
+      logits = pipeline(key, x)
+      return logits.argmax(), margin(logits, y)
 
     with jax.default_matmul_precision('highest'):
-      return over_examples(each)(key, index, x, y)
+      return over_examples(one)(key, index, x, y)
 
   copied, split = where.copied, where.split
   return jax.jit(
@@ -106,8 +104,7 @@ def judge(
   """
   where = layout() if where is None else where
   size = len(images)
-  padded = -(-size // where.num_devices) * where.num_devices
-  rows = np.minimum(np.arange(padded), size - 1)
+  rows = np.minimum(np.arange(padded_size(where, size)), size - 1)
   predicted, margins = jax.device_get(
     _judge(target.apply, target.defend, where)(
       key,

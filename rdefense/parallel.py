@@ -1,11 +1,11 @@
 """One mesh, one axis: examples are split over devices, parameters copied."""
 
-import jax
-from jax.sharding import AxisType, Mesh, NamedSharding
-
-__all__ = ['Layout', 'layout']
-
 from typing import NamedTuple
+
+import jax
+from jax.sharding import AxisType, NamedSharding
+
+__all__ = ['Layout', 'layout', 'padded_size']
 
 
 class Layout(NamedTuple):
@@ -35,12 +35,17 @@ def layout(devices=None) -> Layout:
   mesh = jax.make_mesh(
     (len(devices),), ('data',), axis_types=(AxisType.Auto,), devices=devices
   )
-  return _of(mesh)
-
-
-def _of(mesh: Mesh) -> Layout:
   return Layout(
     mesh.size,
     NamedSharding(mesh, jax.P('data')),
     NamedSharding(mesh, jax.P()),
   )
+
+
+def padded_size(where: Layout, count: int) -> int:
+  """The least number of rows, `count` or more, that splits evenly.
+
+  >>> padded_size(layout(jax.local_devices()[:1]), 5)
+  5
+  """
+  return -(-count // where.num_devices) * where.num_devices

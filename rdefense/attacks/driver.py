@@ -22,7 +22,7 @@ import numpy as np
 
 from rdefense.attacks.base import Attack, select, start_key, step_key
 from rdefense.attacks.wrappers import over_examples
-from rdefense.parallel import Layout, layout
+from rdefense.parallel import Layout, layout, padded_size
 from rdefense.types import Key, PyTree
 
 __all__ = ['Attacked', 'batch_attack']
@@ -41,7 +41,7 @@ class Attacked(NamedTuple):
 
 
 class _Compiled(NamedTuple):
-  """The jitted pieces of one attack; all take operands, key, index, x first."""
+  """The jitted pieces of one attack, over examples."""
 
   start: Callable
   move: Callable
@@ -162,12 +162,10 @@ def batch_attack(
   take, put = _moves(where)
 
   def size_for(count: int, largest: int) -> int:
-    def even(size: int) -> int:
-      return -(-size // where.num_devices) * where.num_devices
-
-    unit = even(max(_SMALLEST, -(-largest // _EIGHTHS[-1])))
+    least = max(_SMALLEST, -(-largest // _EIGHTHS[-1]))
+    unit = padded_size(where, least)
     sizes = (part * unit for part in _EIGHTHS if part * unit >= count)
-    return min(next(sizes), even(largest))
+    return min(next(sizes), padded_size(where, largest))
 
   def padded(rows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([rows, np.full(size - len(rows), rows[0])])

@@ -28,6 +28,7 @@ __all__ = [
   'mi_fgsm',
   'paper_a',
   'pgd_madry',
+  'sign',
 ]
 
 
@@ -62,6 +63,7 @@ class Recipe(NamedTuple):
 
 
 def sign(step_size) -> optax.GradientTransformation:
+  """Sign steps of a length in [0, 1] pixel units; may be traced."""
   return steepest('linf', step_size)
 
 
