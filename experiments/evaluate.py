@@ -209,9 +209,10 @@ def _strip(config, test, root, target, condition, setting) -> bytes:
     target.defend(target.codes, 1.0).apply, in_axes=(None, 0)
   )
   key = jax.random.key(0)  # deterministic defenses do not use it
-  clean, _ = evaluation.judge(
+  draws, _ = evaluation.judge(
     target, key, batch.index, batch.image, batch.label
   )
+  clean = draws[:, 0]
 
   def captions(predicted):
     return [

@@ -2,8 +2,10 @@
 
 Attacks run one after another on the examples still standing; what they submit
 is judged on the deployed pipeline, at highest matmul precision, under keys no
-attack has seen. Rows go to disk batch by batch, so a killed run resumes where
-it stood and repeats at most one batch.
+attack has seen. A randomised defense is drawn under three streams of keys: one
+that attacks optimise with, one that chooses between what they submit, one that
+judges. Rows go to disk batch by batch, so a killed run resumes where it stood
+and repeats at most one batch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,19 +19,32 @@ import numpy as np
 from tqdm import auto as tqdm
 
 from rdefense import checks, records
-from rdefense.attacks.driver import batch_attack
+from rdefense.attacks.driver import batch_attack, rows_at_once
 from rdefense.attacks.recipes import Recipe, assemble
 from rdefense.attacks.wrappers import over_examples
 from rdefense.data.batches import Batch, batches
 from rdefense.data.sources import Arrays
 from rdefense.defenses.base import Defense
-from rdefense.gradients import defended
+from rdefense.gradients import (
+  bytes_per_draw,
+  chunk_size,
+  defended,
+  through,
+)
+from rdefense.judging import votes
 from rdefense.losses import margin
-from rdefense.parallel import Layout, layout, padded_size
+from rdefense.parallel import Layout, layout, memory_budget, padded_size
 from rdefense.threats import STARTS, ball
 from rdefense.types import Array, Key, PyTree
 
-__all__ = ['Target', 'Verdicts', 'attack', 'evaluate', 'judge']
+__all__ = [
+  'Target',
+  'Verdicts',
+  'attack',
+  'evaluate',
+  'judge',
+  'with_chunks',
+]
 
 
 class Target(NamedTuple):
@@ -43,22 +58,30 @@ class Target(NamedTuple):
     defend: `(codes, alpha) -> Defense`.
     params: of the classifier.
     codes: `[k, C]`, or None for a defense without a codebook.
+    num_draws: of a randomised defense, on which an example is judged; 0 says
+      that the defense is deterministic.
   """
 
   apply: Callable[[PyTree, Array], Array]
   defend: Callable[[Array | None, Array], Defense]
   params: PyTree
   codes: np.ndarray | None = None
+  num_draws: int = 0
 
 
 class Verdicts(NamedTuple):
   """What one batch came to, on the host; padding rows included."""
 
-  z: np.ndarray  # [B, H, W, C], float32: what was submitted last
-  predicted: np.ndarray  # [B], int32: by the deployed pipeline at z
-  margin: np.ndarray  # [B], float32, likewise
+  z: np.ndarray  # [B, H, W, C], float32: what is submitted
+  draws: np.ndarray  # [B, m], int32: predictions of the deployed pipeline at z
+  margin: np.ndarray  # [B], float32, likewise, mean over draws
   gradients: np.ndarray  # [B], int32: gradients taken, all recipes together
-  broken_by: np.ndarray  # [B], int32: number of the recipe, -1 for none
+  broken_by: np.ndarray  # [B], int32: recipe that did most harm, -1 for none
+
+  @property
+  def predicted(self) -> np.ndarray:
+    """`[B]`, the most voted class."""
+    return votes(self.draws)[0]
 
 
 @functools.cache
@@ -89,33 +112,42 @@ def judge(
   labels,
   where: Layout | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-  """Predictions of the deployed pipeline.
+  """Predictions of the deployed pipeline, draw by draw.
 
   Args:
     target: the pipeline.
-    key: of the judgement, never shown to an attack; consumed.
+    key: of the judgement, never shown to an attack; consumed. Draw `i` has
+      `fold_in(key, i)`, then each example its own.
     index: `[B]`, global example numbers.
     images: `[B, H, W, C]` in [0, 1].
     labels: `[B]`.
     where: devices to use; None means all of this process.
 
   Returns:
-    `(predicted [B] int32, margin [B] float32)`.
+    `(draws [B, m] int32, margin [B] float32)`: predictions under each key,
+    one of them where the defense is deterministic; mean margin.
   """
   where = layout() if where is None else where
   size = len(images)
   rows = np.minimum(np.arange(padded_size(where, size)), size - 1)
-  predicted, margins = jax.device_get(
-    _judge(target.apply, target.defend, where)(
-      key,
+  data = jax.device_put(
+    (
       np.asarray(index, np.int32)[rows],
       np.asarray(images, np.float32)[rows],
       np.asarray(labels, np.int32)[rows],
-      target.params,
-      target.codes,
-    )
+    ),
+    where.split,
   )
-  return predicted[:size].astype(np.int32), margins[:size]
+  program = _judge(target.apply, target.defend, where)
+  draws = [
+    program(jax.random.fold_in(key, i), *data, target.params, target.codes)
+    for i in range(max(1, target.num_draws))
+  ]
+  predicted, margins = zip(*jax.device_get(draws), strict=True)
+  return (
+    np.stack(predicted, 1)[:size].astype(np.int32),
+    np.mean(margins, 0)[:size],
+  )
 
 
 @functools.cache
@@ -164,27 +196,30 @@ def attack(
   """
   checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
   where = layout() if where is None else where
-  judging = jax.random.fold_in(key, zlib.crc32(b'judge'))
-  z = batch.image
-  predicted, margins = judge(
-    target, judging, batch.index, z, batch.label, where
+  choosing, judging = (
+    jax.random.fold_in(key, zlib.crc32(role)) for role in (b'choose', b'judge')
   )
+
+  def damage(z, key):
+    draws, margins = judge(target, key, batch.index, z, batch.label, where)
+    return (draws == batch.label[:, None]).sum(1), margins, draws
+
+  z = batch.image.copy()
+  right, margins, draws = damage(z, choosing)
   gradients = np.zeros(len(z), np.int32)
   broken_by = np.full(len(z), -1, np.int32)
+  recipes = [r if r.chunk else r._replace(chunk=1) for r in recipes]
   # What a recipe has beaten, or what it leaves out as wrong unattacked, stays
   # so: a later recipe that keeps its last iterate must not undo it.
   every_example = all(recipe.every_example for recipe in recipes)
-  beaten = (predicted != batch.label) & (not every_example)
+  beaten = (right == 0) & (not every_example)
   for number, recipe in enumerate(recipes):
-    standing = predicted == batch.label
     active = batch.mask & ~beaten
     kind = recipe._replace(
       name='', step_size=0.0, num_steps=0, start='', alpha=0.0,
-      every_example=False,
+      every_example=False, num_draws=min(recipe.num_draws, 1),
     )
-    program = _program(
-      target.apply, target.defend, norm, kind, where, compact
-    )
+    program = _program(target.apply, target.defend, norm, kind, where, compact)
     operands = (
       target.params,
       target.codes,
@@ -201,18 +236,62 @@ def attack(
       batch.image,
       batch.label,
       active,
+      max(1, recipe.num_draws) // recipe.chunk,
     )
-    z = np.where(active[:, None, None, None], out.z, z)
-    gradients += out.gradients * recipe.num_restarts
-    predicted, margins = judge(
-      target, judging, batch.index, z, batch.label, where
-    )
-    fallen = active & (predicted != batch.label)
-    broken_by[fallen & standing] = number
-    beaten |= fallen
+    gradients += out.evaluations * recipe.chunk * recipe.num_restarts
+    now_right, now_margins, now_draws = damage(out.z, choosing)
+    closer = (now_right == right) & (now_margins < margins)
+    better = active & ((number == 0) | (now_right < right) | closer)
+    broken_by[better & (now_right < right)] = number
+    news = (out.z, now_right, now_margins, now_draws)
+    for kept, new in zip((z, right, margins, draws), news, strict=True):
+      kept[better] = new[better]
+    beaten |= active & (right == 0)
     if not (batch.mask & ~beaten).any():
       break
-  return Verdicts(z, predicted, margins, gradients, broken_by)
+  if target.num_draws:
+    _, margins, draws = damage(z, judging)
+  return Verdicts(z, draws, margins, gradients, broken_by)
+
+
+def with_chunks(
+  target: Target, recipes: Sequence[Recipe], shape: tuple[int, ...], rows: int
+) -> tuple[Recipe, ...]:
+  """Recipes whose `chunk` was 0 with one that fits the memory budget.
+
+  Args:
+    target: the pipeline.
+    recipes: of an ensemble.
+    shape: `(H, W, C)` of an image.
+    rows: images side by side on one device.
+
+  Raises:
+    ValueError: where a chunk does not divide the draws.
+  """
+
+  defend: Callable = target.defend  # a float is as good as an array here
+
+  def fitted(recipe: Recipe) -> Recipe:
+    num_draws = max(1, recipe.num_draws)
+    if recipe.chunk or num_draws == 1:
+      chunk = max(1, recipe.chunk)
+      if num_draws % chunk:
+        raise ValueError(
+          f'chunk={chunk} of {recipe.name} does not divide its {num_draws} '
+          'draws: take a divisor, or 0 to have one chosen.'
+        )
+      return recipe._replace(chunk=chunk)
+    oracle = through(
+      lambda x: target.apply(target.params, x),
+      defend(target.codes, recipe.alpha),
+      recipe.loss,
+      recipe.backward,
+    )
+    needed = rows * bytes_per_draw(oracle, shape)
+    chunk = chunk_size(recipe.num_draws, needed, memory_budget())
+    return recipe._replace(chunk=chunk)
+
+  return tuple(map(fitted, recipes))
 
 
 def evaluate(
@@ -246,7 +325,8 @@ def evaluate(
 
   Returns:
     Columns sorted by example: `index`, `label`, and under `verdict/`
-    `predicted`, `margin`, `gradients`, `broken_by`, `seconds`.
+    `predicted`, `margin`, `gradients`, `broken_by`, `seconds`, and `draws`
+    `[N, m]` where the defense is randomised.
 
   Raises:
     ValueError: on labels out of range or a damaged shard.
@@ -254,6 +334,9 @@ def evaluate(
   total = len(arrays.images)
   total = total if num_examples is None else min(num_examples, total)
   checks.check_labels(arrays.labels, len(arrays.images), arrays.num_classes)
+  where = layout() if where is None else where
+  rows = rows_at_once(padded_size(where, batch_size) // where.num_devices)
+  recipes = with_chunks(target, recipes, arrays.images.shape[1:], rows)
   finished = records.completed(directory)
   robust, seen = 0, 0
   with tqdm.tqdm(total=total, desc=title, unit='img') as bar:
@@ -267,7 +350,7 @@ def evaluate(
         records.write_shard(directory, number, columns)
       else:
         columns = records.read_shard(records.shard_path(directory, number))
-      correct = columns['verdict/predicted'] == columns['label']
+      correct = records.correct(columns, 'verdict')
       robust, seen = robust + int(correct.sum()), seen + len(correct)
       share = 100 * robust / seen
       bar.set_postfix_str(f'correct {robust}/{seen} = {share:.2f}%')
@@ -280,7 +363,8 @@ def _shard(target, recipes, norm, eps, key, batch, where):
   verdicts = attack(target, recipes, norm, eps, key, batch, where)
   seconds = time.perf_counter() - begin
   rows = batch.mask
-  return {
+  draws = {'verdict/draws': verdicts.draws[rows]} if target.num_draws else {}
+  return draws | {
     'index': batch.index[rows].astype(np.int64),
     'label': batch.label[rows],
     'verdict/predicted': verdicts.predicted[rows],

@@ -1,14 +1,34 @@
 """Value and gradient of an attacker's loss through a defended classifier."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from rdefense import checks
 from rdefense.defenses.base import Defense, differentiable
 from rdefense.losses import margin
-from rdefense.types import Array, Evaluation, Key, LogitsFn, Loss, Oracle
+from rdefense.types import (
+  Array,
+  Evaluation,
+  Int,
+  Key,
+  LogitsFn,
+  Loss,
+  Oracle,
+)
 
-__all__ = ['defended', 'through']
+__all__ = [
+  'AVERAGES',
+  'averaged',
+  'bytes_per_draw',
+  'chunk_size',
+  'defended',
+  'through',
+]
+
+AVERAGES = ('loss', 'probability', 'log_probability')
 
 
 def defended(logits_fn: LogitsFn, defense: Defense) -> Callable:
@@ -32,18 +52,17 @@ def through(
     backward: how to differentiate, one of `rdefense.defenses.BACKWARD`.
 
   Returns:
-    An `Oracle`; its functions consume the key, and see the same noise when
-    given the same one.
+    An `Oracle` of one part; its functions consume the key, and see the same
+    noise when given the same one.
 
   Raises:
     ValueError: on an unknown `backward`.
 
-  >>> import jax.numpy as jnp
   >>> from rdefense.defenses import binning
   >>> logits_fn = lambda x: jnp.stack([x.sum(), 1.0])
   >>> oracle = through(logits_fn, binning(2), margin)
   >>> key, z = jax.random.key(0), jnp.full((1, 1, 1), 0.6)
-  >>> out = oracle.evaluate(key, z, 0)
+  >>> out = oracle.evaluate(key, z, 0, 0)
   >>> float(out.margin), round(float(out.grad[0, 0, 0]), 3)
   (0.0, 2.1)
   >>> bool(oracle.refresh(key, z + 0.1, out)[1])  # still rounds to 1
@@ -51,7 +70,9 @@ def through(
   """
   fn = differentiable(defense, backward)
 
-  def evaluate(key: Key, z: Array, y: Array) -> Evaluation:
+  def evaluate(key: Key, z: Array, y: Array, part: Int) -> Evaluation:
+    del part
+
     def objective(image):
       logits = logits_fn(image)
       return loss(logits, y), logits
@@ -63,10 +84,127 @@ def through(
       logits = logits_fn(defense.apply(same_key, z))
     return Evaluation(value, margin(logits, y), vjp(slope)[0], output, slope)
 
+  def combine(part: Int, so_far: Evaluation, new: Evaluation) -> Evaluation:
+    del part, so_far
+    return new
+
   def refresh(key: Key, z: Array, last: Evaluation):
     output, vjp = jax.vjp(lambda z: fn(key, z), z)
     # The deployed margin may change where the surrogate's output does not.
     stale = (output != last.output).any() | (backward == 'surrogate')
     return last._replace(grad=vjp(last.slope)[0]), stale
 
-  return Oracle(evaluate, refresh)
+  return Oracle(evaluate, combine, refresh)
+
+
+def averaged(oracle: Oracle, average: str = 'loss', chunk: int = 1) -> Oracle:
+  """Averages an oracle over draws of a randomised defense, part by part.
+
+  With L_d the loss of draw d and n draws so far, the attacker descends on
+
+    loss             mean_d L_d
+    probability      mean_d exp(L_d)
+    log_probability  log mean_d exp(L_d)
+
+  which for `losses.cross_entropy`, L = log p_y, are the mean log-probability
+  of the label (paper B as printed), its mean probability, and the logarithm
+  of that: the cross-entropy of the averaged prediction. The last two point
+  the same way, and weigh draws by how right they still are.
+
+  Each draw's gradient is taken inside its part and only the average is kept,
+  so memory does not grow with the number of draws.
+
+  Args:
+    oracle: of one draw.
+    average: what is averaged, one of `AVERAGES`.
+    chunk: draws a part, side by side: memory against dispatch.
+
+  Returns:
+    An `Oracle`. Its margin is the mean over draws of tanh(margin / 2), which
+    between two classes is the difference of their mean probabilities; every
+    move makes it stale, because noise is fresh at each evaluation.
+
+  Raises:
+    ValueError: on an unknown average or chunk < 1.
+
+  References:
+    Athalye, Engstrom, Ilyas, Kwok, Synthesizing robust adversarial examples,
+    2018, https://arxiv.org/abs/1707.07397; paper B, PROTOCOL B2.
+  """
+  checks.check_choice('average', average, AVERAGES)
+  checks.check_at_least('chunk', chunk, 1, ': draws of one part')
+
+  def weighed(each: Evaluation) -> tuple[Array, Array]:
+    """Value and gradient of one part from those of its draws."""
+    if average == 'loss':
+      weights, value = jnp.full(chunk, 1 / chunk), each.value.mean()
+    else:
+      mean = jax.nn.logsumexp(each.value) - jnp.log(chunk)
+      weights = jax.nn.softmax(each.value)
+      if average == 'probability':
+        weights, value = weights * jnp.exp(mean), jnp.exp(mean)
+      else:
+        value = mean
+    return value, jnp.tensordot(weights, each.grad, 1, precision='highest')
+
+  def evaluate(key: Key, z: Array, y: Array, part: Int) -> Evaluation:
+    draws = part * chunk + jnp.arange(chunk)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, draws)
+    each = jax.vmap(oracle.evaluate, (0, None, None, None))(keys, z, y, 0)
+    value, grad = weighed(each)
+    none = jnp.zeros(0)
+    return Evaluation(value, jnp.tanh(each.margin / 2).mean(), grad, none, none)
+
+  def combine(part: Int, so_far: Evaluation, new: Evaluation) -> Evaluation:
+    share = 1 / (part + 1)
+    margin = so_far.margin + share * (new.margin - so_far.margin)
+    if average == 'log_probability':
+      both = jnp.stack([so_far.value, new.value])
+      shares = jnp.stack([1 - share, share])
+      value = jax.nn.logsumexp(both, b=shares)
+      share = share * jnp.exp(new.value - value)
+    else:
+      value = so_far.value + share * (new.value - so_far.value)
+    grad = so_far.grad + share * (new.grad - so_far.grad)
+    mixed = new._replace(value=value, margin=margin, grad=grad)
+    return jax.tree.map(lambda a, b: jnp.where(part == 0, a, b), new, mixed)
+
+  def refresh(key: Key, z: Array, last: Evaluation):
+    del key, z
+    return last, jnp.bool_(True)
+
+  return Oracle(evaluate, combine, refresh)
+
+
+def bytes_per_draw(oracle: Oracle, shape: tuple[int, ...]) -> int:
+  """What one gradient of one image needs besides its inputs, by XLA's account.
+
+  Args:
+    oracle: of one draw.
+    shape: `(H, W, C)` of the image.
+  """
+  x = jax.ShapeDtypeStruct(shape, jnp.float32)
+  compiled = (
+    jax.jit(oracle.evaluate).lower(jax.random.key(0), x, 0, 0).compile()
+  )
+  memory: Any = compiled.memory_analysis()
+  return memory.temp_size_in_bytes
+
+
+def chunk_size(num_draws: int, bytes_per_draw: int, budget: int) -> int:
+  """The most draws side by side that divide `num_draws` and fit the budget.
+
+  Args:
+    num_draws: of one averaged gradient.
+    bytes_per_draw: of all images side by side.
+    budget: bytes.
+
+  Returns:
+    At least 1, whatever the budget.
+
+  >>> chunk_size(20, 300, 1500), chunk_size(20, 300, 0)
+  (5, 1)
+  """
+  checks.check_at_least('num_draws', num_draws, 1, '')
+  divisors = (n for n in range(num_draws, 0, -1) if num_draws % n == 0)
+  return next((n for n in divisors if n * bytes_per_draw <= budget), 1)

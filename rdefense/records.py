@@ -11,7 +11,9 @@ always recomputed from these rows, never from running totals.
 Columns: `index` int64, `label` int32 and, under a name such as `verdict`,
 `verdict/predicted` int32, `/margin` float32, `/gradients` int32 (gradient
 evaluations), `/seconds` float32 and, for a worst case over attacks,
-`/broken_by` int32 (component number, -1 = survived).
+`/broken_by` int32 (component number, -1 = survived). A randomised defense has
+`/draws` int32 `[rows, m]`, from which all rules of `rdefense.judging` follow;
+its headline is the first draw, that is one query.
 
 >>> import tempfile
 >>> rows = {
@@ -34,19 +36,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rdefense import files
+from rdefense import files, judging
 from rdefense.certify import statistics
 
 __all__ = [
   'Tally',
   'completed',
+  'correct',
   'read',
   'read_shard',
+  'rules',
   'shard_path',
   'summarize',
   'tally',
   'write_shard',
 ]
+
+
+_QUERIES = 10  # an attacker's, where an example has so many draws
 
 
 class Tally(NamedTuple):
@@ -179,6 +186,42 @@ def read(directory: str | os.PathLike) -> dict[str, np.ndarray]:
   return rows
 
 
+def correct(rows: Mapping[str, np.ndarray], condition: str) -> np.ndarray:
+  """`[rows]` bool: the headline verdict of a condition, see above."""
+  if f'{condition}/draws' in rows:
+    return judging.one_query(rows[f'{condition}/draws'], rows['label'])
+  return rows[f'{condition}/predicted'] == rows['label']
+
+
+def rules(
+  rows: Mapping[str, np.ndarray], condition: str, confidence: float = 0.95
+) -> dict[str, Any]:
+  """All rules of judgement from the same draws of a randomised defense.
+
+  Args:
+    rows: as `read` returns them, with `<condition>/draws` `[rows, m]`.
+    condition: such as `verdict`.
+    confidence: of the exact intervals, whose unit is the example.
+
+  Returns:
+    `one_query`, `majority_of_<m>`, `best_of_<q>` for q up to 10: the fields of
+    `Tally`; `abstained`, the number of tied votes; `mean_over_draws`, the
+    percentage of all draws that are right, which has no interval of its own.
+  """
+  draws, labels = rows[f'{condition}/draws'], rows['label']
+  num_draws = draws.shape[1]
+  num_queries = min(_QUERIES, num_draws)
+  each = {
+    'one_query': judging.one_query(draws, labels),
+    f'majority_of_{num_draws}': judging.majority(draws, labels),
+    f'best_of_{num_queries}': judging.best_of(draws, labels, num_queries),
+  }
+  return {k: tally(v, confidence)._asdict() for k, v in each.items()} | {
+    'abstained': int(judging.abstains(draws).sum()),
+    'mean_over_draws': float(100 * (draws == labels[:, None]).mean()),
+  }
+
+
 def tally(correct: np.ndarray, confidence: float = 0.95) -> Tally:
   """Counts `[rows]` booleans, with an exact Clopper-Pearson interval.
 
@@ -223,7 +266,9 @@ def summarize(
       k.removesuffix('/predicted') for k in rows if k.endswith('/predicted')
     )
     raise ValueError(f'no condition {condition!r} in these rows, only {known}.')
-  summary = tally(rows[name] == rows['label'], confidence)._asdict()
+  summary = tally(correct(rows, condition), confidence)._asdict()
+  if f'{condition}/draws' in rows:
+    summary['rules'] = rules(rows, condition, confidence)
   for cost, kind in (('gradients', int), ('seconds', float)):
     if f'{condition}/{cost}' in rows:
       summary[cost] = kind(rows[f'{condition}/{cost}'].sum(dtype=kind))

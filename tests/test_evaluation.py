@@ -10,6 +10,7 @@ from rdefense.attacks import recipes, run
 from rdefense.attacks.recipes import Recipe
 from rdefense.data import Arrays, batches, to_unit
 from rdefense.defenses import Defense, nearest_code
+from rdefense.parallel import layout
 
 NUM, SHAPE, EPS, NUM_CLASSES = 50, (4, 4, 1), 0.12, 3
 _RNG = np.random.default_rng(2)
@@ -168,7 +169,7 @@ def test_paper_a_attacks_every_example_and_judges_last_iterates(tmp_path):
     evaluation.judge(TARGET, key, np.arange(NUM), submissions(recipe), y)
     for recipe in (LAST, LAST._replace(keep='best'))
   )
-  np.testing.assert_array_equal(rows['verdict/predicted'], last[0])
+  np.testing.assert_array_equal(rows['verdict/predicted'], last[0][:, 0])
   np.testing.assert_allclose(rows['verdict/margin'], last[1], atol=1e-5)
   assert not np.allclose(best[1], last[1], atol=1e-3)
 
@@ -190,7 +191,8 @@ def test_submissions_are_inside_the_ball_and_judged_as_stored():
   predicted, margin = evaluation.judge(
     TARGET, key, batch.index, verdicts.z, batch.label
   )
-  np.testing.assert_array_equal(verdicts.predicted, predicted)
+  np.testing.assert_array_equal(verdicts.draws, predicted)
+  np.testing.assert_array_equal(verdicts.predicted, predicted[:, 0])
   np.testing.assert_allclose(verdicts.margin, margin, atol=1e-5)
   padding = ~batch.mask
   np.testing.assert_array_equal(verdicts.z[padding], batch.image[padding])
@@ -302,3 +304,132 @@ def test_other_parameters_and_radii_are_not_compiled_again():
       first = len(traces)
   assert len(traces) == first > 0
   assert not np.array_equal(results[0].margin, results[1].margin)
+
+
+# ------------------------------------------------------- randomised defenses
+
+
+def coin(codes, alpha):
+  """Turns the image into its negative in one draw of ten."""
+  del codes, alpha
+
+  def fn(key, x):
+    return jnp.where(jax.random.uniform(key) < 0.1, 1 - x, x)
+
+  return Defense(fn, fn)
+
+
+def bright(params, x):
+  """Class 1 above a half: no attack of radius 0.1 changes 0.2 or 0.8."""
+  del params
+  return jnp.stack([0.5 - x.mean(), x.mean() - 0.5])
+
+
+def coin_arrays(num):
+  images = np.full((num, 2, 2, 1), 51, np.uint8)
+  images[::2] = 204
+  return Arrays(images, np.arange(1, num + 1, dtype=np.int32) % 2, 2, 'coin')
+
+
+EOT = Recipe(
+  'eot', losses.cross_entropy, recipes.sign, 0.02, 3, num_draws=4,
+  num_restarts=3, every_example=True,
+)
+
+
+def test_a_classifier_that_errs_by_chance_alone_is_told_so(tmp_path):
+  """True accuracy 90%, whatever the attacker does or is lucky with."""
+  target = evaluation.Target(bright, coin, (), None, num_draws=20)
+  ensemble = (EOT, EOT._replace(name='again', average='log_probability'))
+  rows = evaluation.evaluate(
+    target, coin_arrays(1000), ensemble, 'linf', 0.1, jax.random.key(0),
+    tmp_path, 500,
+  )
+  told = records.summarize(rows, 'verdict')
+  assert told['low'] <= 90.0 <= told['high']
+  assert told['high'] - told['low'] < 4.5
+  rules = told['rules']
+  assert rules['one_query']['percent'] == told['percent']
+  # 20,000 draws, all of them independent here: three deviations are 0.64.
+  assert rules['mean_over_draws'] == pytest.approx(90.0, abs=0.64)
+  assert rules['majority_of_20']['percent'] > 99.9
+  best = rules['best_of_10']
+  assert best['low'] <= 100 * 0.9**10 <= best['high']
+
+
+def shift(codes, alpha):
+  """Noise that decides what is near the threshold."""
+  del codes, alpha
+
+  def fn(key, x):
+    return x + 0.2 * jax.random.normal(key, x.shape)
+
+  return Defense(fn, fn)
+
+
+def linear(params, x):
+  return params @ x.ravel()
+
+
+def noisy_rows(directory, seed=0, batch_size=25, where=None):
+  target = evaluation.Target(linear, shift, PARAMS, None, num_draws=9)
+  return evaluation.evaluate(
+    target, ARRAYS, (EOT._replace(chunk=2),), 'linf', EPS,
+    jax.random.key(seed), directory, batch_size, where=where,
+  )
+
+
+def test_noise_gives_the_same_draws_whatever_the_batch_and_devices(tmp_path):
+  reference = noisy_rows(tmp_path / 'reference')
+  assert len(np.unique(reference['verdict/draws'])) == NUM_CLASSES
+  small = noisy_rows(tmp_path / 'small', batch_size=16)
+  single = noisy_rows(tmp_path / 'single', where=layout(jax.devices()[:1]))
+  assert_same_rows(small, reference, exact=False)
+  assert_same_rows(single, reference, exact=False)
+
+
+def test_another_root_key_draws_other_noise(tmp_path):
+  one, other = (noisy_rows(tmp_path / str(seed), seed) for seed in (0, 1))
+  assert (one['verdict/draws'] != other['verdict/draws']).any()
+
+
+def test_no_attack_has_seen_the_keys_it_is_judged_with():
+  """Noise of its own for optimising, choosing and judging."""
+  seen = []
+
+  def spying(codes, alpha):
+    del codes, alpha
+
+    def fn(key, x):
+      noise = jax.random.normal(key, x.shape)
+      jax.debug.callback(lambda n: seen.append(float(n.ravel()[0])), noise)
+      return x + noise
+
+    return Defense(fn, fn)
+
+  target = evaluation.Target(linear, spying, PARAMS, None, num_draws=3)
+  (batch,) = batches(coin_arrays(1), 1)
+  recipe = EOT._replace(num_restarts=1, num_steps=2, num_draws=2)
+  where = layout(jax.devices()[:1])
+  target = target._replace(params=PARAMS[:, :4])
+  evaluation.attack(
+    target, (recipe,), 'linf', 0.1, jax.random.key(0), batch, where
+  )
+  jax.effects_barrier()
+  attacked = 3 * 2  # the start and two steps, two draws each
+  # Both choices, before and after the recipe, see the same three draws.
+  assert len(set(seen)) == attacked + 3 + 3
+
+
+def test_a_chunk_that_does_not_divide_the_draws_is_an_error():
+  target = evaluation.Target(linear, shift, PARAMS, None, num_draws=3)
+  with pytest.raises(ValueError, match='chunk=8 of eot does not divide its 4'):
+    evaluation.with_chunks(target, (EOT._replace(chunk=8),), SHAPE, 10)
+
+
+def test_chunks_are_chosen_where_none_is_given():
+  target = evaluation.Target(linear, shift, PARAMS, None, num_draws=3)
+  chosen = evaluation.with_chunks(target, (EOT, CORNER), SHAPE, 10)
+  assert [recipe.chunk for recipe in chosen] == [4, 1]  # tiny images all fit
+  (alone,) = evaluation.with_chunks(target, (EOT,), SHAPE, 10**9)
+  assert alone.chunk == 1

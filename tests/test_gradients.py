@@ -42,7 +42,7 @@ SQUARE = Defense(lambda key, x: HARD(x), lambda key, x: x**2)
 @pytest.mark.parametrize('backward', BACKWARD)
 def test_each_way_takes_value_and_jacobian_where_it_says(backward, label, key):
   oracle = gradients.through(logits_fn, SQUARE, losses.margin, backward)
-  out = jax.jit(oracle.evaluate)(key, X, label)
+  out = jax.jit(oracle.evaluate)(key, X, label, 0)
   x = X.astype(np.float64)
   at_hard = literal_margin_grad(HARD(x), label)
   at_soft = literal_margin_grad(x**2, label)
@@ -62,7 +62,7 @@ def test_without_a_defense_every_way_is_the_plain_gradient(backward, key):
   oracle = gradients.through(
     logits_fn, identity(), losses.cross_entropy, backward
   )
-  out = oracle.evaluate(key, X, 1)
+  out = oracle.evaluate(key, X, 1, 0)
   value, grad = jax.value_and_grad(
     lambda x: losses.cross_entropy(logits_fn(x), 1)
   )(X)
@@ -76,7 +76,7 @@ def test_the_margin_is_that_of_the_deployed_pipeline(backward, key):
   oracle = gradients.through(
     logits_fn, defense, losses.cross_entropy, backward
   )
-  out = oracle.evaluate(key, X, 2)
+  out = oracle.evaluate(key, X, 2, 0)
   deployed = losses.margin(logits_fn(defense.apply(key, X)), 2)
   np.testing.assert_allclose(out.margin, deployed, rtol=1e-6)
 
@@ -90,10 +90,10 @@ def test_deployed_and_surrogate_see_the_same_noise(backward, key):
   ).evaluate
   keys = jax.random.split(key, 3)
   # Eager and mapped, both under the checker of key reuse.
-  out = jax.jit(jax.vmap(evaluate, (0, None, None)))(keys, X, 0)
+  out = jax.jit(jax.vmap(evaluate, (0, None, None, None)))(keys, X, 0, 0)
   np.testing.assert_allclose(out.value, out.margin, rtol=1e-5, atol=1e-6)
   assert len(np.unique(out.margin)) == 3
-  one = evaluate(jax.random.clone(keys)[0], X, 0)
+  one = evaluate(jax.random.clone(keys)[0], X, 0, 0)
   np.testing.assert_allclose(one.grad, out.grad[0], rtol=1e-4, atol=1e-5)
 
 
@@ -101,13 +101,13 @@ def test_deployed_and_surrogate_see_the_same_noise(backward, key):
 def test_refresh_is_evaluate_where_the_discretized_image_stays(backward, key):
   oracle = gradients.through(logits_fn, SQUARE, losses.margin, backward)
   refresh, evaluate = jax.jit(oracle.refresh), jax.jit(oracle.evaluate)
-  last = evaluate(key, X, 1)
+  last = evaluate(key, X, 1, 0)
   same = np.where(X > 0.5, np.maximum(0.9 * X, 0.55), 0.9 * X).astype('f')
   got, stale = refresh(key, same, last)
   # T(x) stays, g(x) does not.
   assert stale == (backward == 'surrogate')
   if not stale:
-    expected = evaluate(key, same, 1)
+    expected = evaluate(key, same, 1, 0)
     np.testing.assert_allclose(got.grad, expected.grad, rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(got.margin, expected.margin)
     assert (backward == 'identity') == np.array_equal(got.grad, last.grad)
@@ -125,3 +125,123 @@ def test_defended_is_the_classifier_after_apply(key):
 def test_an_unknown_way_is_named():
   with pytest.raises(ValueError, match="backward='bdpa'.*bpda"):
     gradients.through(logits_fn, SQUARE, losses.margin, 'bdpa')
+
+
+# ------------------------------------------------------------------- averages
+
+NOISY = Defense(
+  lambda key, x: x + 0.3 * jax.random.normal(key, x.shape),
+  lambda key, x: x + 0.3 * jax.random.normal(key, x.shape),
+)
+
+
+def literal_average(average, key, label, num_draws):
+  """Differentiates the average itself, all draws in one graph."""
+
+  def objective(x):
+    def one(i):
+      noise = 0.3 * jax.random.normal(jax.random.fold_in(key, i), x.shape)
+      return losses.cross_entropy(logits_fn(x + noise), label)
+
+    each = jnp.stack([one(i) for i in range(num_draws)])
+    match average:
+      case 'loss':
+        return each.mean()
+      case 'probability':
+        return jnp.exp(each).mean()
+      case 'log_probability':
+        return jnp.log(jnp.exp(each).mean())
+
+  return jax.value_and_grad(objective)(jnp.asarray(X))
+
+
+def in_parts(oracle, key, label, num_parts):
+  """Evaluates part by part, from rubbish, as a driver does."""
+  rubbish = jax.tree.map(
+    lambda a: jnp.full(a.shape, jnp.inf, a.dtype),
+    jax.eval_shape(oracle.evaluate, key, X, label, 0),
+  )
+  out = rubbish
+  for part in range(num_parts):
+    new = oracle.evaluate(jax.random.clone(key), X, label, part)
+    out = oracle.combine(part, out, new)
+  return out
+
+
+@pytest.mark.parametrize('average', gradients.AVERAGES)
+@pytest.mark.parametrize('chunk', [1, 2, 3, 6])
+def test_an_average_in_parts_is_the_gradient_of_the_average(
+  average, chunk, key
+):
+  single = gradients.through(logits_fn, NOISY, losses.cross_entropy)
+  oracle = gradients.averaged(single, average, chunk)
+  out = in_parts(oracle, key, 1, 6 // chunk)
+  value, grad = literal_average(average, key, 1, 6)
+  np.testing.assert_allclose(out.value, value, rtol=1e-5)
+  np.testing.assert_allclose(out.grad, grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_margin_of_an_average_is_between_probabilities(key):
+  two = lambda x: logits_fn(x)[:2]
+  single = gradients.through(two, NOISY, losses.cross_entropy)
+  out = in_parts(gradients.averaged(single, 'loss', 2), key, 1, 2)
+  each = [
+    jax.nn.softmax(two(NOISY.apply(jax.random.fold_in(key, i), X)))
+    for i in range(4)
+  ]
+  mean = np.mean(each, 0)
+  np.testing.assert_allclose(out.margin, mean[1] - mean[0], atol=1e-6)
+
+
+def test_an_average_of_lost_draws_has_a_finite_gradient(key):
+  """p_y underflows: probability has no gradient left, its logarithm has."""
+  sure = lambda x: jnp.stack([0.0 * x.sum(), 300.0 + x.sum()])
+  single = gradients.through(sure, NOISY, losses.cross_entropy)
+  for average in gradients.AVERAGES:
+    out = in_parts(gradients.averaged(single, average, 2), key, 0, 3)
+    assert np.isfinite(out.grad).all() and np.isfinite(out.value)
+    if average != 'probability':
+      np.testing.assert_allclose(out.grad, -1.0, rtol=1e-4)
+
+
+def test_an_average_is_always_stale(key):
+  oracle = gradients.averaged(
+    gradients.through(logits_fn, identity(), losses.margin)
+  )
+  last = oracle.evaluate(key, X, 1, 0)
+  assert oracle.refresh(key, X, last)[1]
+
+
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    ({'average': 'logits'}, "average='logits'.*loss, probability"),
+    ({'chunk': 0}, 'chunk=0 must be at least 1'),
+  ],
+)
+def test_bad_averages_are_one_sentence(options, message):
+  single = gradients.through(logits_fn, NOISY, losses.margin)
+  with pytest.raises(ValueError, match=message):
+    gradients.averaged(single, **options)
+
+
+def test_a_chunk_divides_and_fits():
+  for num_draws in (1, 7, 20, 64):
+    for budget in (0, 10, 35, 1000):
+      chunk = gradients.chunk_size(num_draws, 10, budget)
+      assert num_draws % chunk == 0
+      assert chunk == 1 or 10 * chunk <= budget
+      larger = [n for n in range(chunk + 1, num_draws + 1) if 10 * n <= budget]
+      assert not any(num_draws % n == 0 for n in larger)
+
+
+def test_bytes_per_draw_grow_with_the_image():
+  oracle = gradients.through(
+    lambda x: jnp.tanh(x @ x.swapaxes(-1, -2)).sum((0, 2))[:2],
+    NOISY,
+    losses.margin,
+  )
+  small, large = (
+    gradients.bytes_per_draw(oracle, (n, n, 1)) for n in (8, 64)
+  )
+  assert 0 < 4 * small < large

@@ -6,17 +6,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rdefense.types import Array, Key, PyTree
+from rdefense.types import Array, Int, Key, PyTree
 
 __all__ = [
   'Attack',
   'AttackInfo',
   'Outcome',
+  'begin',
+  'iterate_key',
   'run',
   'select',
   'start_key',
   'step',
-  'step_key',
 ]
 
 _START, _STEP = 0, 1  # roles folded into an example's key
@@ -43,22 +44,27 @@ class Attack(NamedTuple):
 
   A step is a `move`, which is cheap, and an `evaluate`, which runs the
   classifier and is skipped where the move says so: where the discretized
-  image is still the same, or the example is done. Step i gives both the same
-  key, so that they see the same noise.
+  image is still the same, or the example is done. Both get the key of the
+  iterate they are about, so that they see the same noise. Against a randomised
+  defense an evaluation has several parts, each some draws.
 
   Attributes:
-    init: `(key, x, y) -> state`; the key is consumed.
+    init: `(key, x, y) -> state` at the first iterate, yet to be evaluated;
+      the key is consumed.
     move: `(key, state, x) -> (state, stale)`, to the next iterate; `stale`
       says that the state needs `evaluate`.
-    evaluate: `(key, state, x, y) -> (state, AttackInfo)`, at the iterate of
-      the state. The state holds what the next step needs, value and gradient
-      included, so that T steps cost T + 1 gradients and the last one counts.
+    evaluate: `(key, state, x, y, part) -> (state, AttackInfo)`, at the iterate
+      of the state. The state holds what the next step needs, value and
+      gradient included, so that T steps cost T + 1 gradients and the last one
+      counts.
     outcome: `(state, x) -> Outcome`.
   """
 
   init: Callable[[Key, Array, Array], PyTree]
   move: Callable[[Key, PyTree, Array], tuple[PyTree, Array]]
-  evaluate: Callable[[Key, PyTree, Array, Array], tuple[PyTree, AttackInfo]]
+  evaluate: Callable[
+    [Key, PyTree, Array, Array, Int], tuple[PyTree, AttackInfo]
+  ]
   outcome: Callable[[PyTree, Array], Outcome]
 
 
@@ -74,30 +80,69 @@ def start_key(key: Key) -> Key:
   return jax.random.fold_in(key, _START)
 
 
-def step_key(key: Key, i: Array) -> Key:
-  """The key of step `i`, from the example's key."""
+def iterate_key(key: Key, i: Int) -> Key:
+  """The key of iterate `i`, 0 being the start, from the example's key."""
   return jax.random.fold_in(jax.random.fold_in(key, _STEP), i)
 
 
-def step(
-  attack: Attack, key: Key, i: Array, state: PyTree, x: Array, y: Array
+def begin(
+  attack: Attack, key: Key, x: Array, y: Array, num_parts: int = 1
 ) -> tuple[PyTree, AttackInfo]:
-  """Step `i` of one example: a move, then the evaluation it needs.
+  """The state of one example at its start, evaluated.
 
   Args:
     attack: the attack.
     key: the example's key.
-    i: number of the step.
-    state: of the attack.
     x: clean image `[H, W, C]`.
     y: label.
+    num_parts: of the evaluation.
   """
-  moved, stale = attack.move(step_key(key, i), state, x)
-  evaluated, info = attack.evaluate(step_key(key, i), moved, x, y)
-  return select(stale, evaluated, moved), info
+  state = attack.init(start_key(key), x, y)
+  return _evaluate(attack, iterate_key(key, 0), state, x, y, num_parts)
 
 
-def run(attack: Attack, num_steps: int) -> Callable:
+def step(
+  attack: Attack,
+  key: Key,
+  i: Int,
+  state: PyTree,
+  x: Array,
+  y: Array,
+  num_parts: int = 1,
+) -> tuple[PyTree, AttackInfo, Array]:
+  """To iterate `i` of one example: a move, then the evaluation it needs.
+
+  Args:
+    attack: the attack.
+    key: the example's key.
+    i: number of the iterate, from 1.
+    state: of the attack at iterate `i - 1`.
+    x: clean image `[H, W, C]`.
+    y: label.
+    num_parts: of the evaluation.
+
+  Returns:
+    `(state, info, stale)`: whether the evaluation was needed.
+  """
+  key = iterate_key(key, i)
+  moved, stale = attack.move(key, state, x)
+  same_key = jax.random.clone(key)  # the same noise twice, on purpose
+  evaluated, info = _evaluate(attack, same_key, moved, x, y, num_parts)
+  return select(stale, evaluated, moved), info, stale
+
+
+def _evaluate(attack, key, state, x, y, num_parts):
+  if num_parts == 1:
+    return attack.evaluate(key, state, x, y, 0)
+
+  def body(state, part):
+    return attack.evaluate(key, state, x, y, part)
+
+  state, info = jax.lax.scan(body, state, jnp.arange(num_parts))
+  return state, jax.tree.map(lambda a: a[-1], info)
+
+
+def run(attack: Attack, num_steps: int, num_parts: int = 1) -> Callable:
   """The whole attack on one example as one `lax.scan`.
 
   On CPU a convolution inside a scan is several times slower than outside:
@@ -106,6 +151,7 @@ def run(attack: Attack, num_steps: int) -> Callable:
   Args:
     attack: the attack.
     num_steps: number of steps, at least 0.
+    num_parts: of each evaluation, see `gradients.averaged`.
 
   Returns:
     `(key, x, y) -> (Outcome, AttackInfo)`, the info stacked over steps
@@ -114,10 +160,11 @@ def run(attack: Attack, num_steps: int) -> Callable:
 
   def fn(key: Key, x: Array, y: Array) -> tuple[Outcome, AttackInfo]:
     def body(state, i):
-      return step(attack, key, i, state, x, y)
+      state, info, _ = step(attack, key, i, state, x, y, num_parts)
+      return state, info
 
-    state = attack.init(start_key(key), x, y)
-    state, info = jax.lax.scan(body, state, jnp.arange(num_steps))
+    state, _ = begin(attack, key, x, y, num_parts)
+    state, info = jax.lax.scan(body, state, jnp.arange(1, num_steps + 1))
     return attack.outcome(state, x), info
 
   return fn

@@ -9,7 +9,8 @@ so the numbers are the same.
 
 Batches come in three sizes, so that this costs a handful of compilations. What
 changes from call to call (parameters, eps, the key, a codebook) comes in as
-`operands` and compiles nothing.
+`operands` and compiles nothing; neither does the number of parts of an
+evaluation, on CPU.
 """
 
 from collections.abc import Callable
@@ -20,16 +21,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rdefense.attacks.base import Attack, select, start_key, step_key
+from rdefense.attacks.base import (
+  Attack,
+  begin,
+  iterate_key,
+  select,
+  start_key,
+  step,
+)
 from rdefense.attacks.wrappers import over_examples
 from rdefense.parallel import Layout, layout, padded_size
 from rdefense.types import Key, PyTree
 
-__all__ = ['Attacked', 'batch_attack']
+__all__ = ['Attacked', 'batch_attack', 'rows_at_once']
 
 _SMALLEST = 16  # below this a smaller batch saves no time
 _EIGHTHS = (2, 4, 8)  # batch sizes, as parts of the whole batch
 _PIECE = 100  # more rows at once cost a CPU more a row, out of its caches
+
+
+def rows_at_once(rows: int) -> int:
+  """How many of a device's rows run side by side in one evaluation."""
+  return min(rows, _PIECE) if _host_loop() else rows
+
+
+def _host_loop() -> bool:
+  return jax.default_backend() == 'cpu'
 
 
 class Attacked(NamedTuple):
@@ -37,7 +54,7 @@ class Attacked(NamedTuple):
 
   z: np.ndarray  # [B, H, W, C], float32; rows left out keep their x
   margin: np.ndarray  # [B], float32, as the attack saw it; NaN where left out
-  gradients: np.ndarray  # [B], int32: gradients that the row needed
+  evaluations: np.ndarray  # [B], int32: parts of evaluations the row needed
 
 
 class _Compiled(NamedTuple):
@@ -63,33 +80,32 @@ def _compile(make_attack, where: Layout) -> _Compiled:
     attack = make_attack(operands)
 
     def one(key, x, state):
-      state, stale = attack.move(step_key(key, i), state, x)
+      state, stale = attack.move(iterate_key(key, i), state, x)
       return state, stale, attack.outcome(state, x).done
 
     return over_examples(one)(key, index, x, state)
 
-  def evaluate(operands, key, index, x, y, stale, i, state):
+  def evaluate(operands, key, index, x, y, stale, i, part, state):
     attack = make_attack(operands)
 
     def one(key, x, y, stale, state):
-      new, _ = attack.evaluate(step_key(key, i), state, x, y)
+      new, _ = attack.evaluate(iterate_key(key, i), state, x, y, part)
       return select(stale, new, state)
 
     return over_examples(one)(key, index, x, y, stale, state)
 
-  def scan(num_steps, operands, key, index, x, y):
+  def scan(num_steps, num_parts, operands, key, index, x, y):
     attack = make_attack(operands)
 
     def one(key, x, y):
       def body(carry, i):
         state, count = carry
-        moved, stale = attack.move(step_key(key, i), state, x)
-        new, _ = attack.evaluate(step_key(key, i), moved, x, y)
-        return (select(stale, new, moved), count + stale), None
+        state, _, stale = step(attack, key, i, state, x, y, num_parts)
+        return (state, count + num_parts * stale), None
 
-      state = attack.init(start_key(key), x, y)
-      carry = state, jnp.ones_like(y)
-      return jax.lax.scan(body, carry, jnp.arange(num_steps))[0]
+      state, _ = begin(attack, key, x, y, num_parts)
+      carry = state, jnp.full_like(y, num_parts)
+      return jax.lax.scan(body, carry, jnp.arange(1, num_steps + 1))[0]
 
     return over_examples(one)(key, index, x, y)
 
@@ -110,10 +126,10 @@ def _compile(make_attack, where: Layout) -> _Compiled:
     jit(move, (*shared, *rows, copied, split), donate_argnums=5),
     jit(
       evaluate,
-      (*shared, *rows, split, split, copied, split),
-      donate_argnums=7,
+      (*shared, *rows, split, split, copied, copied, split),
+      donate_argnums=8,
     ),
-    jit(scan, (*shared, *rows, split), static_argnums=0),
+    jit(scan, (*shared, *rows, split), static_argnums=(0, 1)),
     jit(read, (copied, split, split)),
   )
 
@@ -150,13 +166,13 @@ def batch_attack(
     loop: `host` or `scan`; None picks by backend.
 
   Returns:
-    `(operands, key, num_steps, index, x, y, active) -> Attacked`, with `index`
-    `[B]` int32 the global example numbers, `x` `[B, H, W, C]`, `y` `[B]`, and
-    `active` `[B]` bool the rows to attack. Keep it and call it again: it holds
-    what was compiled.
+    `(operands, key, num_steps, index, x, y, active, num_parts=1) -> Attacked`,
+    with `index` `[B]` int32 the global example numbers, `x` `[B, H, W, C]`,
+    `y` `[B]`, `active` `[B]` bool the rows to attack and `num_parts` those of
+    each evaluation. Keep it and call it again: it holds what was compiled.
   """
   where = layout() if where is None else where
-  loop = loop or ('host' if jax.default_backend() == 'cpu' else 'scan')
+  loop = loop or ('host' if _host_loop() else 'scan')
   compiled = _compile(make_attack, where)
   split = where.split
   take, put = _moves(where)
@@ -170,31 +186,43 @@ def batch_attack(
   def padded(rows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([rows, np.full(size - len(rows), rows[0])])
 
-  def host(operands, key, num_steps: int, data, count: int, largest: int):
+  def host(operands, key, counts, data, count: int, largest: int):
     index, x, y = data
-    gradients = np.ones(len(x), np.int32)
-    state = compiled.start(operands, key, index, x, y)
-    for i in map(np.int32, range(num_steps)):
-      state, stale, done = compiled.move(operands, key, index, x, i, state)
-      needed, finished = jax.device_get((stale, done))
-      gradients += needed
-      if compact and finished.all():
-        break
-      rows = np.flatnonzero(needed[:count]) if compact else np.arange(len(x))
-      if not rows.size:
-        continue
+    num_steps, num_parts = counts
+    everything = np.ones(len(x), bool)
+
+    def evaluate(state, i, stale, rows):
       for piece in np.split(rows, range(_PIECE, len(rows), _PIECE)):
         size = size_for(len(piece), min(largest, _PIECE))
-        if size >= len(x):
-          state = compiled.evaluate(operands, key, *data, stale, i, state)
-          continue
-        piece = padded(piece, size)
-        *part_data, part = take((*data, stale, state), piece)
-        part = compiled.evaluate(operands, key, *part_data, i, part)
-        state = put(state, part, piece)
-    return state, gradients
+        whole = size >= len(x)
+        part_data, part = (*data, stale), state
+        if not whole:
+          piece = padded(piece, size)
+          *part_data, part = take((*part_data, state), piece)
+        for number in map(np.int32, range(num_parts)):
+          part = compiled.evaluate(operands, key, *part_data, i, number, part)
+        state = part if whole else put(state, part, piece)
+      return state
 
-  def attack_batch(operands, key: Key, num_steps: int, index, x, y, active):
+    state = compiled.start(operands, key, index, x, y)
+    stale = jax.device_put(everything, split)
+    rows = np.arange(count if compact else len(x))
+    state = evaluate(state, np.int32(0), stale, rows)
+    evaluations = np.full(len(x), num_parts, np.int32)
+    for i in map(np.int32, range(1, num_steps + 1)):
+      state, stale, done = compiled.move(operands, key, index, x, i, state)
+      needed, finished = jax.device_get((stale, done))
+      evaluations += num_parts * needed
+      if compact and finished[:count].all():
+        break
+      rows = np.flatnonzero(needed[:count]) if compact else rows
+      if rows.size:
+        state = evaluate(state, i, stale, rows)
+    return state, evaluations
+
+  def attack_batch(
+    operands, key: Key, num_steps: int, index, x, y, active, num_parts: int = 1
+  ):
     x = np.asarray(x)
     index, y = np.asarray(index, np.int32), np.asarray(y, np.int32)
     rows = np.flatnonzero(active)
@@ -205,17 +233,18 @@ def batch_attack(
     )
     if not rows.size:
       return out
+    counts = num_steps, num_parts
     chosen = padded(rows, size_for(len(rows), len(x)))
     operands, key = jax.device_put((operands, key), where.copied)
     data = jax.device_put((index[chosen], x[chosen], y[chosen]), split)
     if loop == 'scan':
-      state, gradients = compiled.scan(num_steps, operands, key, *data)
+      state, evaluations = compiled.scan(*counts, operands, key, *data)
     else:
-      state, gradients = host(
-        operands, key, num_steps, data, len(rows), len(x)
+      state, evaluations = host(
+        operands, key, counts, data, len(rows), len(x)
       )
     results = jax.device_get(
-      (*compiled.read(operands, data[1], state), gradients)
+      (*compiled.read(operands, data[1], state), evaluations)
     )
     for to, result in zip(out, results, strict=True):
       to[rows] = result[: len(rows)]

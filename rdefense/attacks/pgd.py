@@ -42,7 +42,7 @@ from rdefense.attacks.transforms import (
   scale_by_sparse_sign,
 )
 from rdefense.threats import Threat, start_at
-from rdefense.types import Array, Evaluation, Key, Oracle
+from rdefense.types import Array, Evaluation, Int, Key, Oracle
 
 __all__ = [
   'KEEP',
@@ -63,7 +63,7 @@ class PGDState(NamedTuple):
   z: Array  # current iterate, [H, W, C]
   evaluation: Evaluation  # at `z`
   opt_state: optax.OptState
-  best_z: Array  # the iterate of smallest margin so far, [H, W, C]
+  best_z: Array  # the iterate of smallest margin before `z`, [H, W, C]
   best_margin: Array  # shape=(), float32
 
 
@@ -98,10 +98,17 @@ def pgd(
   tx = optax.with_extra_args_support(tx)
 
   def init(key: Key, x: Array, y: Array) -> PGDState:
-    key_start, key_value = jax.random.split(key)
-    z = first(key_start, x)
-    evaluation = oracle.evaluate(key_value, z, y)
-    return PGDState(z, evaluation, tx.init(z), z, evaluation.margin)
+    z = first(key, x)
+    shapes = jax.eval_shape(oracle.evaluate, key, z, y, 0)
+    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    nothing = nothing._replace(margin=jnp.float32(jnp.inf))
+    return PGDState(z, nothing, tx.init(z), z, nothing.margin)
+
+  def settle(state: PGDState) -> tuple[Array, Array]:
+    margin = state.evaluation.margin
+    better = margin < state.best_margin
+    best_z = jnp.where(better, state.z, state.best_z)
+    return best_z, jnp.minimum(margin, state.best_margin)
 
   def advance(state: PGDState, x: Array) -> tuple[Array, optax.OptState]:
     last = state.evaluation
@@ -113,26 +120,20 @@ def pgd(
   def move(key: Key, state: PGDState, x: Array) -> tuple[PGDState, Array]:
     z, opt_state = advance(state, x)
     evaluation, stale = oracle.refresh(key, z, state.evaluation)
-    state = state._replace(z=z, evaluation=evaluation, opt_state=opt_state)
-    return state, stale
+    return PGDState(z, evaluation, opt_state, *settle(state)), stale
 
-  def evaluate(key: Key, state: PGDState, x: Array, y: Array):
-    evaluation = oracle.evaluate(key, state.z, y)
-    better = evaluation.margin < state.best_margin
-    best_z = jnp.where(better, state.z, state.best_z)
-    best_margin = jnp.where(better, evaluation.margin, state.best_margin)
+  def evaluate(key: Key, state: PGDState, x: Array, y: Array, part: Int):
+    new = oracle.evaluate(key, state.z, y, part)
+    evaluation = oracle.combine(part, state.evaluation, new)
     info = AttackInfo(
       evaluation.value, evaluation.margin, threat.distance(state.z, x)
     )
-    state = state._replace(
-      evaluation=evaluation, best_z=best_z, best_margin=best_margin
-    )
-    return state, info
+    return state._replace(evaluation=evaluation), info
 
   def outcome(state: PGDState, x: Array) -> Outcome:
     match keep:
       case 'best':
-        z, margin = state.best_z, state.best_margin
+        z, margin = settle(state)
       case 'last':
         z, margin = state.z, state.evaluation.margin
       case 'next':

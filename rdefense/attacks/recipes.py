@@ -16,7 +16,7 @@ from rdefense.attacks.pgd import adam, pgd, sign_adam, steepest
 from rdefense.attacks.pgd import mi_fgsm as momentum
 from rdefense.attacks.wrappers import restarts, stop_when_fooled
 from rdefense.defenses.base import BACKWARD, Defense
-from rdefense.gradients import through
+from rdefense.gradients import averaged, through
 from rdefense.threats import STARTS, Threat
 from rdefense.types import LogitsFn, Loss
 
@@ -47,6 +47,11 @@ class Recipe(NamedTuple):
     num_restarts: copies side by side, with different keys.
     keep: which iterate, one of `pgd.KEEP`.
     every_example: attack also what is misclassified unattacked.
+    num_draws: of a randomised defense, averaged in each gradient; 0 says that
+      the defense is deterministic and one success is enough.
+    average: over draws, one of `gradients.AVERAGES`.
+    chunk: draws side by side, a divisor of `num_draws`; 0 leaves it to
+      `evaluation.with_chunks`.
   """
 
   name: str
@@ -60,6 +65,9 @@ class Recipe(NamedTuple):
   num_restarts: int = 1
   keep: str = 'best'
   every_example: bool = False
+  num_draws: int = 0
+  average: str = 'loss'
+  chunk: int = 0
 
 
 def sign(step_size) -> optax.GradientTransformation:
@@ -87,10 +95,14 @@ def assemble(
 
   Returns:
     An `Attack`. With `keep='best'` it stops when it has fooled the deployed
-    pipeline; with `last` it goes on to the end.
+    pipeline, if that is deterministic; otherwise, and with `last`, it goes on
+    to the end. One part of its evaluation is `recipe.chunk` draws.
   """
+  oracle = through(logits_fn, defense, recipe.loss, recipe.backward)
+  if recipe.num_draws:
+    oracle = averaged(oracle, recipe.average, max(1, recipe.chunk))
   attack = pgd(
-    through(logits_fn, defense, recipe.loss, recipe.backward),
+    oracle,
     recipe.optimizer(recipe.step_size if step_size is None else step_size),
     threat,
     recipe.start if start is None else start,
@@ -98,7 +110,8 @@ def assemble(
   )
   if recipe.num_restarts > 1:
     attack = restarts(attack, recipe.num_restarts)
-  return stop_when_fooled(attack) if recipe.keep == 'best' else attack
+  stops = recipe.keep == 'best' and not recipe.num_draws
+  return stop_when_fooled(attack) if stops else attack
 
 
 def paper_a(

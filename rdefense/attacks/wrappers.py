@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from rdefense import checks
 from rdefense.attacks.base import Attack, Outcome, select
-from rdefense.types import Array, Key, PyTree
+from rdefense.types import Array, Int, Key, PyTree
 
 __all__ = ['over_examples', 'restarts', 'stop_when_fooled']
 
@@ -59,9 +59,9 @@ def restarts(attack: Attack, num: int) -> Attack:
     moved, stale = jax.vmap(attack.move, (0, 0, None))(keys(key), state, x)
     return moved, stale.any()
 
-  def evaluate(key: Key, state: PyTree, x: Array, y: Array):
-    return jax.vmap(attack.evaluate, (0, 0, None, None))(
-      keys(key), state, x, y
+  def evaluate(key: Key, state: PyTree, x: Array, y: Array, part: Int):
+    return jax.vmap(attack.evaluate, (0, 0, None, None, None))(
+      keys(key), state, x, y, part
     )
 
   def outcome(state: PyTree, x: Array) -> Outcome:

@@ -5,6 +5,7 @@ from rdefense.defenses.base import (
   Defense,
   chain,
   differentiable,
+  frozen,
   identity,
   straight_through,
 )
@@ -23,6 +24,7 @@ __all__ = [
   'chain',
   'channel_distance',
   'differentiable',
+  'frozen',
   'identity',
   'nearest_code',
   'soft_assignment',

@@ -35,6 +35,7 @@ __all__ = [
   'Defense',
   'chain',
   'differentiable',
+  'frozen',
   'identity',
   'straight_through',
 ]
@@ -92,6 +93,29 @@ def chain(*defenses: Defense) -> Defense:
     compose([d.apply for d in defenses]),
     compose([d.surrogate for d in defenses]),
   )
+
+
+def frozen(defense: Defense, key: Key) -> Defense:
+  """A randomised defense with its randomness fixed: the same for every image.
+
+  What is left is deterministic, and an attack that cannot break it is at
+  fault, not kept out by noise (Carlini et al. 2019).
+
+  Args:
+    defense: what to freeze.
+    key: the one it always gets; consumed.
+  """
+
+  fixed_key = key
+
+  def fixed(fn: KeyedFn) -> KeyedFn:
+    def apply(key: Key, x: Array) -> Array:
+      del key
+      return fn(jax.random.clone(fixed_key), x)
+
+    return apply
+
+  return Defense(fixed(defense.apply), fixed(defense.surrogate))
 
 
 def straight_through(hard: KeyedFn, soft: KeyedFn) -> KeyedFn:

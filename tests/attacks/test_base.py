@@ -7,7 +7,14 @@ import pytest
 
 from rdefense import gradients, losses, threats
 from rdefense.attacks import AttackInfo, pgd, run, steepest
-from rdefense.attacks.base import Attack, Outcome, start_key, step, step_key
+from rdefense.attacks.base import (
+  Attack,
+  Outcome,
+  begin,
+  iterate_key,
+  start_key,
+  step,
+)
 from rdefense.defenses import binning
 
 X = jnp.full((2, 2, 1), 0.6)
@@ -29,14 +36,14 @@ def diary():
     return jax.random.bits(key, (), jnp.uint32)
 
   def init(key, x, y):
-    return {'start': bits(key), 'moves': jnp.zeros(3, jnp.uint32), 'i': 0}
+    return {'start': bits(key), 'moves': jnp.zeros(3, jnp.uint32), 'i': -100}
 
   def move(key, state, x):
     moves = state['moves'].at[state['i']].set(bits(key))
     state = state | {'moves': moves, 'i': state['i'] + 1}
     return state, jnp.bool_(False)
 
-  def evaluate(key, state, x, y):
+  def evaluate(key, state, x, y, part):
     nothing = jnp.float32(0)
     return state | {'i': state['i'] + 100}, AttackInfo(*(nothing,) * 3)
 
@@ -48,7 +55,7 @@ def diary():
 
 def test_start_and_steps_have_keys_of_their_own(key):
   outcome, _ = jax.jit(run(diary(), 3))(key, X, 0)
-  keys = [start_key(key), *(step_key(key, i) for i in range(3))]
+  keys = [start_key(key), *(iterate_key(key, i) for i in (1, 2, 3))]
   expected = [int(jax.random.bits(k, (), jnp.uint32)) for k in keys]
   assert [int(outcome.z['start']), *outcome.z['moves'].tolist()] == expected
   assert len(set(expected)) == 4
@@ -62,9 +69,9 @@ def test_a_step_that_is_not_stale_is_not_evaluated(key):
 def test_run_is_its_steps_one_after_another(key):
   attack = descent()
   outcome, info = jax.jit(run(attack, 3))(key, X, 0)
-  state = attack.init(start_key(key), X, 0)
+  state, _ = begin(attack, key, X, 0)
   for i in range(3):
-    state, each = step(attack, key, i, state, X, 0)
+    state, each, _ = step(attack, key, i + 1, state, X, 0)
     np.testing.assert_allclose(info.distance[i], each.distance, rtol=1e-6)
     np.testing.assert_allclose(info.margin[i], each.margin, atol=1e-6)
   np.testing.assert_allclose(outcome.z, state.z, rtol=1e-6)

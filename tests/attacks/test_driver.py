@@ -171,7 +171,7 @@ def test_gradients_are_counted_as_they_are_needed():
       active,
     )
     # The start; no gradient for a step within the level; one across.
-    np.testing.assert_array_equal(out.gradients, [2, 0, 2, 1])
+    np.testing.assert_array_equal(out.evaluations, [2, 0, 2, 1])
     np.testing.assert_allclose(
       out.z.ravel(), [0.35, 0.75, 0.35, 0.35], atol=1e-6
     )
@@ -187,14 +187,14 @@ def test_inactive_rows_are_untouched(loop):
   expected = in_batches(attack, 100)
   np.testing.assert_array_equal(out.z[~active], X[~active])
   assert np.isnan(out.margin[~active]).all()
-  assert not out.gradients[~active].any()
+  assert not out.evaluations[~active].any()
   assert_same(
     [column[active] for column in out],
     [column[active] for column in expected],
   )
   nobody = attack((PARAMS, EPS), key, NUM_STEPS, *data, ~EVERYONE)
   np.testing.assert_array_equal(nobody.z, X)
-  assert not nobody.gradients.any()
+  assert not nobody.evaluations.any()
 
 
 @pytest.mark.parametrize('loop', ['host', 'scan'])
@@ -225,8 +225,8 @@ def test_compiled_pieces_hold_no_communication():
   calls = {
     'start': (operands, key, index, x, y),
     'move': (operands, key, index, x, i, state),
-    'evaluate': (operands, key, index, x, y, stale, i, state),
-    'scan': (2, operands, key, index, x, y),
+    'evaluate': (operands, key, index, x, y, stale, i, i, state),
+    'scan': (2, 3, operands, key, index, x, y),
     'read': (operands, x, state),
   }
   assert set(calls) == set(pieces._fields)

@@ -14,7 +14,7 @@ from rdefense.attacks import (
   steepest,
   stop_when_fooled,
 )
-from rdefense.attacks.base import start_key, step
+from rdefense.attacks.base import begin, start_key, step
 from rdefense.defenses import binning
 
 X = jnp.full((2, 2, 1), 0.6)
@@ -32,10 +32,10 @@ def descent(start='clean', keep='last', step_size=0.06):
 
 
 def trajectory(attack, key, num_steps):
-  state = attack.init(start_key(key), X, 0)
+  state, _ = begin(attack, key, X, 0)
   outcomes = [attack.outcome(state, X)]
   for i in range(num_steps):
-    state, _ = step(attack, key, i, state, X, 0)
+    state, *_ = step(attack, key, i + 1, state, X, 0)
     outcomes.append(attack.outcome(state, X))
   return outcomes
 
@@ -53,12 +53,12 @@ def test_an_example_freezes_at_its_first_success(key):
 
 def test_a_frozen_example_asks_for_no_evaluation(key):
   attack = stop_when_fooled(descent())
-  state = attack.init(start_key(key), X, 0)
+  state, _ = begin(attack, key, X, 0)
   asked = []
   for i in range(4):
     _, stale = attack.move(key, state, X)
     asked.append(bool(stale))
-    state, _ = step(attack, key, i, state, X, 0)
+    state, *_ = step(attack, key, i + 1, state, X, 0)
   assert asked == [True, True, False, False]
 
 
@@ -75,17 +75,16 @@ def test_what_is_misclassified_at_once_never_moves(key):
 def test_restarts_submit_the_copy_of_smallest_margin(key):
   attack = descent('random', 'best', 0.0)
   best, info = run(restarts(attack, 5), 1)(key, X, 0)
-  each = [
-    attack.outcome(
-      attack.init(jax.random.fold_in(start_key(key), r), X, 0), X
-    )
+  starts = [
+    attack.init(jax.random.fold_in(start_key(key), r), X, 0).z
     for r in range(5)
   ]
-  margins = [float(o.margin) for o in each]
+  deployed = [binning(256).apply(key, z) for z in starts]
+  margins = [float(losses.margin(logits_fn(z), 0)) for z in deployed]
   assert len(set(margins)) == 5
   np.testing.assert_allclose(best.margin, min(margins), atol=1e-6)
   np.testing.assert_allclose(
-    best.z, each[int(np.argmin(margins))].z, atol=1e-6
+    best.z, starts[int(np.argmin(margins))], atol=1e-6
   )
   assert info.margin.shape == (1, 5)
 

@@ -18,7 +18,7 @@ from rdefense.attacks import (
   steepest,
   stop_when_fooled,
 )
-from rdefense.attacks.base import start_key, step
+from rdefense.attacks.base import begin, step
 from rdefense.defenses import binning
 from rdefense.parallel import layout
 
@@ -65,9 +65,9 @@ class Compiled:
 
   def one(self, params, eps, key, x, y):
     attack = self.attack(params, eps)
-    state = attack.init(start_key(key), x, y)
+    state, _ = begin(attack, key, x, y)
     for i in range(NUM_STEPS):
-      state, info = step(attack, key, i, state, x, y)
+      state, info, _ = step(attack, key, i + 1, state, x, y)
     return attack.outcome(state, x), info
 
   def batch(self, params, eps, key, index, x, y):
