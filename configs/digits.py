@@ -33,29 +33,28 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         'adversarial', num_steps=2 * steps, eps_ramp=0.4, attack=pgd
       ),
       'nat_re': study.model_run(
-        'natural', begin='nat', discretized=True, num_steps=steps
+        'natural', begin='nat', defense='discretized', num_steps=steps
       ),
       'adv_re': study.model_run(
-        'adversarial', begin='adv', discretized=True, num_steps=steps,
+        'adversarial', begin='adv', defense='discretized', num_steps=steps,
         attack=re_pgd,
       ),
     },
     attacks={
-      'pgd100': study.attack_run('pgd', 'plain', curve=curve, step_size=0.01),
+      'pgd100': study.attack_run(
+        'pgd', ('plain',), curve=curve, step_size=0.01
+      ),
       'paper_a': study.attack_run(
-        'paper_a', 'discretized', curve=curve, step_size=0.01, alpha=10.0
+        'paper_a', ('transformed',), curve=curve, step_size=0.01, alpha=10.0
       ),
       'adaptive': study.attack_run(
-        'adaptive', 'both', num_examples=200, num_steps=20, alphas=(4.0, 10.0)
+        'adaptive', num_examples=200, num_steps=20, alphas=(4.0, 10.0)
       ),
     },
   )
   config.preset = chosen['preset']
   study.with_codebook(config, chosen['codebook'], radius=0.3)
   if chosen['preset'] == 'smoke':
-    config.data.train_examples, config.data.test_examples = 256, 40
-    config.batch_size = 20
-    for attack in config.attacks.values():
-      attack.num_steps, attack.curve = 3, ()
-    config.attacks.adaptive.alphas = (10.0,)
+    study.smoke(config)
+    config.data.test_examples = 40
   return config

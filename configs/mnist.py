@@ -44,14 +44,14 @@ def mnist_like(
     runs=make_runs[chosen['preset']](eps, train_steps),
     attacks={
       'pgd100': study.attack_run(
-        'pgd', 'plain', curve=curve, curve_examples=200, step_size=0.01
+        'pgd', ('plain',), curve=curve, curve_examples=200, step_size=0.01
       ),
       'paper_a': study.attack_run(
-        'paper_a', 'discretized', curve=curve, curve_examples=200,
+        'paper_a', ('transformed',), curve=curve, curve_examples=200,
         step_size=0.01, alpha=10.0,
       ),
       'adaptive': study.attack_run(
-        'adaptive', 'both', num_examples=1000, num_steps=16,
+        'adaptive', num_examples=1000, num_steps=16,
         alphas=(4.0, 10.0),
       ),
     },
@@ -61,12 +61,8 @@ def mnist_like(
   if chosen['preset'] == 'paper':
     config.data.train_examples = 55_000  # tfds order: not the paper's 55,000
   if chosen['preset'] == 'smoke':
-    config.data.train_examples, config.data.test_examples = 256, 20
+    study.smoke(config)
     config.model.widths, config.model.hidden = (4, 8), 32
-    config.batch_size = 20
-    for attack in config.attacks.values():
-      attack.num_steps, attack.curve = 3, ()
-    config.attacks.adaptive.alphas = (10.0,)
   return config
 
 
@@ -86,11 +82,11 @@ def _small(eps: float, train_steps: int) -> dict:
       learning_rate=1e-3, attack=pgd5,
     ),
     'nat_re': study.model_run(
-      'natural', begin='nat', discretized=True, num_steps=600,
+      'natural', begin='nat', defense='discretized', num_steps=600,
       learning_rate=5e-4,
     ),
     'adv_re': study.model_run(
-      'adversarial', begin='adv', discretized=True, num_steps=800,
+      'adversarial', begin='adv', defense='discretized', num_steps=800,
       eps_ramp=0.25, **adversarial | {'learning_rate': 5e-4},
     ),
   }
@@ -105,7 +101,7 @@ def _paper(eps: float, train_steps: int) -> dict:
     'reduction': 'sum',
   }
   pgd = {'num_steps': train_steps, 'step_size': 0.01 / eps}
-  again = adam | {'discretized': True, 'keep_optimizer': True}
+  again = adam | {'defense': 'discretized', 'keep_optimizer': True}
   return {
     'nat': study.model_run('natural', num_steps=25_000, **adam),
     'adv': study.model_run(

@@ -1,21 +1,29 @@
-"""What the configs of paper A's six settings have in common: plain data.
+"""What the configs have in common: plain data.
 
-`six_settings` is the skeleton; `configs/digits.py`, `configs/mnist.py` and
-`configs/fashion_mnist.py` fill in a dataset. Every config takes an argument of
-comma-separated words: a preset (`small`, `paper` or `smoke`) and, where it
-says so, a codebook.
+`of_defenses` is the skeleton of any study; `six_settings` is paper A's, which
+`configs/digits.py`, `configs/mnist.py` and `configs/fashion_mnist.py` fill in.
+Every config takes an argument of comma-separated words: a preset (`small`,
+`paper` or `smoke`) and, where it says so, a codebook.
 """
 
 import ml_collections
 
-# setting: (model in front of which, is the discretization deployed, what it is)
-SETTINGS = {
-  'nat_pre': ('nat', False, 'natural training, no defense'),
-  'adv_pre': ('adv', False, 'adversarial training, no defense'),
-  'disc_nat_pre': ('nat', True, 'natural model behind T, unchanged'),
-  'disc_adv_pre': ('adv', True, 'adversarial model behind T, unchanged'),
-  'disc_nat_re': ('nat_re', True, 'natural model re-trained on T(x)'),
-  'disc_adv_re': ('adv_re', True, 'adversarial model re-trained on T(x)'),
+# What is attacked, by what is in front of the classifier: nothing, a
+# deterministic transformation, a randomised one.
+KINDS = ('plain', 'transformed', 'randomized')
+
+# setting: (which model, which defense in front of it, what it is)
+SIX_SETTINGS = {
+  'nat_pre': ('nat', 'none', 'natural training, no defense'),
+  'adv_pre': ('adv', 'none', 'adversarial training, no defense'),
+  'disc_nat_pre': ('nat', 'discretized', 'natural model behind T, unchanged'),
+  'disc_adv_pre': (
+    'adv', 'discretized', 'adversarial model behind T, unchanged'
+  ),
+  'disc_nat_re': ('nat_re', 'discretized', 'natural model re-trained on T(x)'),
+  'disc_adv_re': (
+    'adv_re', 'discretized', 'adversarial model re-trained on T(x)'
+  ),
 }
 
 CODEBOOKS = {
@@ -51,7 +59,7 @@ def model_run(method: str, **changes) -> dict:
     'method': method,
     'begin': '',
     'keep_optimizer': False,
-    'discretized': False,
+    'defense': 'none',
     'num_steps': 1000,
     'batch_size': 128,
     'learning_rate': 1e-3,
@@ -90,16 +98,22 @@ def with_codebook(config, name: str, radius: float) -> None:
   config.codebook = ml_collections.ConfigDict(CODEBOOKS[name] | extra)
 
 
-def attack_run(name: str, on: str, **changes) -> dict:
-  """One attack: at `threat.eps`, and at the radii of the curve.
+def setting(model: str, defense: str, description: str) -> dict:
+  """What is evaluated: a model and, by their names, the defense before it."""
+  return {'model': model, 'defense': defense, 'description': description}
 
-  `on` is `plain`, `discretized` or `both`; `num_examples` and
+
+def attack_run(name: str, on: tuple[str, ...] = KINDS, **changes) -> dict:
+  """One attack: at `radii`, or `threat.eps` alone, and at those of the curve.
+
+  `on` says on which kinds of settings, see `KINDS`; `num_examples` and
   `curve_examples` are the first so many test images (0: all).
   """
   run = {
     'name': name,
     'on': on,
     'num_examples': 0,
+    'radii': (),
     'curve': (),
     'curve_examples': 0,
     'num_steps': 100,
@@ -107,10 +121,96 @@ def attack_run(name: str, on: str, **changes) -> dict:
   return run | changes
 
 
+def honest_randomness(
+  budget: int, num_draws: int, num_examples: int, alpha: float
+) -> dict[str, dict]:
+  """What shows whether a randomised defense was attacked or only blurred.
+
+  The randomness frozen to one known value, where the attack must succeed; one
+  budget of gradients spent on many steps of one draw and on few steps of
+  `num_draws`; and draws a step from 1 to 64.
+  """
+  def run(**changes):
+    return attack_run(
+      'eot', ('randomized',), num_examples=num_examples, alpha=alpha, **changes
+    )
+
+  steps = budget // num_draws
+  return {
+    'frozen': run(num_steps=budget // 8, num_draws=0, frozen=True),
+    f'eot1x{budget}': run(num_steps=budget, num_draws=1),
+    f'eot{num_draws}x{steps}': run(num_steps=steps, num_draws=num_draws),
+  } | {
+    f'sweep{n}': run(num_steps=steps, num_draws=n) for n in (1, 4, 16, 64)
+  }
+
+
+def of_defenses(
+  name: str,
+  dataset: str,
+  model: dict,
+  eps: float,
+  runs: dict,
+  defenses: dict,
+  settings: dict,
+  attacks: dict,
+) -> ml_collections.ConfigDict:
+  """The skeleton of any study: models, defenses, both together, attacks.
+
+  Args:
+    name: of the study; begins the keys of its figures.
+    dataset: name of the data.
+    model: name and arguments of the network.
+    eps: radius of training and of the tables, in [0, 1] pixel units.
+    runs: `model_run`s by name.
+    defenses: name and arguments of each, by the name settings use.
+    settings: `setting`s by name.
+    attacks: `attack_run`s by name.
+  """
+  return ml_collections.ConfigDict(
+    {
+      'name': name,
+      'title': name,
+      'preset': 'small',
+      'seed': 0,
+      'data': {'name': dataset, 'train_examples': 0, 'test_examples': 0},
+      'model': model,
+      'threat': {'norm': 'linf', 'eps': eps},
+      'defenses': defenses,
+      'codebook_name': '',
+      'codebook': {},
+      'pretrained': '',
+      'checkpoint_every': 200,
+      'log_every': 20,
+      'runs': runs,
+      'settings': settings,
+      'only': (),  # names of settings to evaluate and report; all if empty
+      'attacks': attacks,
+      'num_draws': 20,  # of a randomised defense, to judge an example
+      'batch_size': 500,
+      'strip': {'num_images': 8, 'attack': next(iter(attacks))},
+    }
+  )
+
+
+def smoke(config) -> None:
+  """Makes a study small enough to show only that it runs."""
+  config.preset = 'smoke'
+  config.data.train_examples, config.data.test_examples = 256, 20
+  config.batch_size, config.num_draws = 20, 3
+  for attack in config.attacks.values():
+    attack.num_steps, attack.radii, attack.curve = 3, (), ()
+    for name, few in (('num_draws', 2), ('num_examples', 8)):
+      if attack.get(name):
+        attack[name] = few
+    if 'alphas' in attack:
+      attack.alphas = attack.alphas[-1:]
+
+
 def six_settings(
   dataset: str, model: dict, eps: float, runs: dict, attacks: dict
 ) -> ml_collections.ConfigDict:
-  """The skeleton.
+  """Paper A's six settings.
 
   Args:
     dataset: name of the data.
@@ -119,24 +219,16 @@ def six_settings(
     runs: `model_run`s by name (nat, adv, nat_re, adv_re), in training order.
     attacks: `attack_run`s by name.
   """
-  return ml_collections.ConfigDict(
-    {
-      'name': dataset,
-      'preset': 'small',
-      'seed': 0,
-      'data': {'name': dataset, 'train_examples': 0, 'test_examples': 0},
-      'model': model,
-      'threat': {'norm': 'linf', 'eps': eps},
-      'defense': {'name': 'nearest_code', 'norm': 'linf'},
-      'codebook_name': 'density',
-      'codebook': CODEBOOKS['density'] | {'radius': 0.5},
-      'pretrained': '',
-      'checkpoint_every': 200,
-      'log_every': 20,
-      'runs': runs,
-      'settings': tuple(SETTINGS),
-      'attacks': attacks,
-      'batch_size': 500,
-      'strip': {'num_images': 8, 'attack': 'paper_a'},
-    }
+  config = of_defenses(
+    dataset, dataset, model, eps, runs,
+    defenses={
+      'none': {'name': 'identity'},
+      'discretized': {'name': 'nearest_code', 'norm': 'linf'},
+    },
+    settings={n: setting(*s) for n, s in SIX_SETTINGS.items()},
+    attacks=attacks,
   )
+  config.title = f'{dataset}: six settings at eps {eps:g}'
+  config.strip.attack = 'paper_a'
+  with_codebook(config, 'density', 0.5)
+  return config

@@ -18,22 +18,20 @@ from typing import Any, NamedTuple
 from absl import flags, logging
 import jax
 from ml_collections import config_flags
-import numpy as np
 
-from configs import study
 from configs.paper.published import PUBLISHED
-from experiments import program, publish
+from experiments import pictures, program, publish
 from experiments.workdir import fitted_codebook, load_params
 from rdefense import (
   build,
   evaluation,
   files,
-  plots,
   provenance,
   records,
   report,
 )
 from rdefense.data import batches
+from rdefense.defenses import frozen
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string(
@@ -45,7 +43,8 @@ _ONLY = flags.DEFINE_list(
 _PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
 
 _RESULTS = Path('docs') / 'results.json'
-_EVALUATE = 1  # role folded into the seed's key, unlike any training run's
+# Role folded into the seed's key, unlike any training run's, and into that.
+_EVALUATE, _FREEZE = 1, 2
 
 
 class Condition(NamedTuple):
@@ -55,20 +54,23 @@ class Condition(NamedTuple):
   recipes: tuple
   eps: float
   num_examples: int | None
+  frozen: bool = False  # is the defense's randomness fixed, and known
 
 
-def conditions(config, discretized: bool) -> Iterator[Condition]:
-  """What a setting is evaluated under, clean accuracy first."""
+def conditions(config, kind: str) -> Iterator[Condition]:
+  """What a setting of some kind is evaluated under, clean accuracy first."""
   yield Condition('clean', (), 0.0, None)
-  kind = 'discretized' if discretized else 'plain'
   for name, attack in config.attacks.items():
-    if attack.on not in ('both', kind):
+    if kind not in attack.on:
       continue
-    main = float(config.threat.eps)
-    for eps in sorted({main, *attack.curve}):
-      count = attack.num_examples if eps == main else attack.curve_examples
-      chosen = build.attack_recipes(attack.to_dict(), eps, discretized)
-      yield Condition(f'eps{eps:g}/{name}', chosen, eps, count or None)
+    radii = attack.radii or (float(config.threat.eps),)
+    for eps in sorted({*radii, *attack.curve}):
+      count = attack.num_examples if eps in radii else attack.curve_examples
+      frozen = attack.get('frozen', False)
+      chosen = build.attack_recipes(
+        attack.to_dict(), eps, 'transformed' if frozen else kind
+      )
+      yield Condition(f'eps{eps:g}/{name}', chosen, eps, count or None, frozen)
 
 
 def evaluate(config, workdir, only=()) -> dict[str, Any]:
@@ -85,41 +87,36 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   begin = time.time()
   test = build.dataset(config.data.to_dict(), 'test')
   book = fitted_codebook(config, workdir)
-  network = build.classifier(config.model.to_dict(), test.num_classes)
-  defends = [build.defend(config.defense.to_dict(), on) for on in (False, True)]
   root = jax.random.fold_in(jax.random.key(config.seed), _EVALUATE)
   settings, strip = {}, None
-  for setting in only or config.settings:
-    model, discretized, description = study.SETTINGS[setting]
-    defend = defends[discretized]
-    codes = None if book is None else book.codes
-    params = load_params(
-      config, workdir, model, network, defend(codes, 1.0),
-      next(batches(test, 1)).image[0],
-    )
-    target = evaluation.Target(
-      network.apply, defend, params, codes if discretized else None
-    )
+  for name in only or config.only or config.settings:
+    kind = build.kind(config.defenses[config.settings[name].defense])
+    target = _target(config, workdir, name, kind, test, book)
     tallies = {}
-    for condition in conditions(config, discretized):
+    for condition in conditions(config, kind):
+      attacked = _freeze(target, root) if condition.frozen else target
       rows = evaluation.evaluate(
-        target, test, condition.recipes, config.threat.norm, condition.eps,
-        root, workdir / 'records' / setting / condition.name,
+        attacked, test, condition.recipes, config.threat.norm, condition.eps,
+        root, workdir / 'records' / name / condition.name,
         config.batch_size, condition.num_examples,
-        title=f'{setting} {condition.name}',
+        title=f'{name} {condition.name}',
       )
       tallies[condition.name] = records.summarize(rows, 'verdict') | {
         'eps': condition.eps,
-        'judged': _judged(condition),
+        'judged': _judged(condition, kind),
       }
       if condition.name == f'eps{config.threat.eps:g}/{config.strip.attack}':
-        strip = strip or (target, condition, setting)
-    settings[setting] = {'description': description, 'conditions': tallies}
+        strip = strip or (target, condition)
+    settings[name] = {
+      'description': config.settings[name].description,
+      'kind': kind,
+      'conditions': tallies,
+    }
   if only:
     return {}
   results = {
-    'title': f'{config.name}: six settings at eps {config.threat.eps:g}',
-    'lead': _lead(settings),
+    'title': config.title,
+    'lead': pictures.lead(settings),
     'command': shlex.join(
       ['python', '-m', 'experiments.evaluate', *sys.argv[1:]]
     ),
@@ -131,104 +128,52 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
     'codebook': None if book is None else book._asdict(),
   }
   files.write_json(workdir / 'results.json', results)
-  figures = _figures(config, results)
+  figures = pictures.curves(config.name, settings)
   if strip:
-    figures['examples'] = _strip(config, test, root, *strip)
+    target, condition = strip
+    figures['examples'] = pictures.strip(
+      target, condition.recipes, config.threat.norm, condition.eps, root,
+      next(batches(test, config.strip.num_images)),
+    )
   published = publish.references(PUBLISHED, config.name, config.codebook_name)
-  shown = _table_only(results, config.threat.eps)
+  shown = pictures.table_only(results, config.threat.eps)
   report.write_report(workdir, shown, published, figures)
   return results
 
 
-def _judged(condition: Condition) -> str:
+def _target(config, workdir, name: str, kind: str, test, book):
+  """One setting: a trained model behind a defense."""
+  setting = config.settings[name]
+  defense = config.defenses[setting.defense].to_dict()
+  network = build.classifier(config.model.to_dict(), test.num_classes)
+  defend = build.defend(defense)
+  codes = book.codes if defense['name'] in build.WITH_CODEBOOK else None
+  params = load_params(
+    config, workdir, setting.model, network, defend(codes, 1.0),
+    next(batches(test, 1)).image[0],
+  )
+  num_draws = config.num_draws if kind == 'randomized' else 0
+  return evaluation.Target(network.apply, defend, params, codes, num_draws)
+
+
+def _freeze(target: evaluation.Target, root) -> evaluation.Target:
+  """The target with its randomness fixed to one value."""
+  key = jax.random.fold_in(root, _FREEZE)
+  return target._replace(
+    defend=lambda codes, alpha: frozen(target.defend(codes, alpha), key),
+    num_draws=0,
+  )
+
+
+def _judged(condition: Condition, kind: str) -> str:
+  if condition.frozen:
+    return 'best iterate, randomness frozen'
+  if kind == 'randomized' and not condition.recipes:
+    return 'one query'
   if len(condition.recipes) > 1:
     return f'worst case of {len(condition.recipes)} attacks'
   keeps = {recipe.keep for recipe in condition.recipes}
   return 'last iterate' if keeps == {'last'} else 'best iterate'
-
-
-def _lead(settings) -> str:
-  """One sentence: what the discretization is worth against the best attack."""
-  def worst(name):
-    entries = settings[name]['conditions']
-    attacked = {c: e for c, e in entries.items() if c != 'clean'}
-    top = max(e['eps'] for e in attacked.values())
-    return min(
-      (e['percent'], c) for c, e in attacked.items() if e['eps'] == top
-    )
-
-  parts = [
-    f'{name} {percent:.1f}% ({condition})'
-    for name in settings
-    for percent, condition in [worst(name)]
-  ]
-  return 'Accuracy under the strongest attack run: ' + ', '.join(parts) + '.'
-
-
-def _table_only(results, eps):
-  """Results without the other radii of the curves, which have a figure."""
-  def kept(tallies):
-    return {c: t for c, t in tallies.items() if t['eps'] in (0.0, eps)}
-
-  settings = {
-    name: setting | {'conditions': kept(setting['conditions'])}
-    for name, setting in results['settings'].items()
-  }
-  return results | {'settings': settings}
-
-
-def _figures(config, results) -> dict[str, bytes]:
-  """Accuracy against eps: one figure an attack family."""
-  figures = {}
-  for title, attacks in (
-    ('published attacks', ('pgd100', 'paper_a')),
-    ('adaptive attack', ('adaptive',)),
-  ):
-    curves = {}
-    for name, setting in results['settings'].items():
-      points = [
-        (t['eps'], records.Tally(*(t[f] for f in records.Tally._fields)))
-        for c, t in setting['conditions'].items()
-        if c == 'clean' or c.rpartition('/')[2] in attacks
-      ]
-      if len(points) > 1:
-        curves[name] = points
-    if curves:
-      figure = plots.accuracy_curves(curves, f'{config.name}: {title}')
-      figures[title.replace(' ', '_')] = plots.encode_png(figure)
-  return figures
-
-
-def _strip(config, test, root, target, condition, setting) -> bytes:
-  """Clean, discretized, attacked, attacked and discretized images."""
-  batch = next(batches(test, config.strip.num_images))
-  verdicts = evaluation.attack(
-    target, condition.recipes, config.threat.norm, condition.eps, root, batch
-  )
-  transform = jax.vmap(
-    target.defend(target.codes, 1.0).apply, in_axes=(None, 0)
-  )
-  key = jax.random.key(0)  # deterministic defenses do not use it
-  draws, _ = evaluation.judge(
-    target, key, batch.index, batch.image, batch.label
-  )
-  clean = draws[:, 0]
-
-  def captions(predicted):
-    return [
-      plots.Caption(str(p), bool(p == y))
-      for p, y in zip(predicted, batch.label, strict=True)
-    ]
-
-  plain = [None] * len(clean)
-  rows = [
-    ('clean', batch.image),
-    ('discretized', np.asarray(transform(key, batch.image))),
-    ('attacked', verdicts.z),
-    ('attacked and\ndiscretized', np.asarray(transform(key, verdicts.z))),
-  ]
-  texts = [plain, captions(clean), plain, captions(verdicts.predicted)]
-  return plots.encode_png(plots.image_strip(rows, texts))
 
 
 def main(argv):

@@ -36,7 +36,13 @@ __all__ = [
 
 _DOCS = Path(__file__).parents[1] / 'docs'
 _PLAIN = ('nat_pre', 'adv_pre')
+# Paper B's: models behind defenses that have no codebook.
+_FILTERED = (
+  'base', 'bitdepth', 'jpeg', 'tvm', 'resizepadding', 'gaussian', 'randdisc',
+  'randmix', 'randdisc_fixed', 'randmix_fixed', 'randdisc_steep',
+)
 _DISCRETIZED = ('disc_nat_pre', 'disc_adv_pre', 'disc_nat_re', 'disc_adv_re')
+_SETTINGS = _PLAIN + _DISCRETIZED + _FILTERED
 _CODEBOOKS = ('binning', 'density', 'medoids')
 _DEFAULT = 'density'
 _HEADER = 'setting codebook condition ours n paper difference run'.split()
@@ -112,8 +118,14 @@ def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:
   """
   about = results['environment']
   commit = about['commit'] or 'not a checkout'
+  tallies = {
+    f'{prefix}/{setting}/{condition}{rule}': tally
+    for setting, about_setting in results['settings'].items()
+    for condition, judged in about_setting['conditions'].items()
+    for rule, tally in _by_rule(judged)
+  }
   return {
-    f'{prefix}/{setting}/{condition}': Entry(
+    key: Entry(
       tally['percent'],
       tally['low'],
       tally['high'],
@@ -125,9 +137,16 @@ def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:
       about['date'],
       '%',
     )
-    for setting, about_setting in results['settings'].items()
-    for condition, tally in about_setting['conditions'].items()
+    for key, tally in tallies.items()
   }
+
+
+def _by_rule(judged):
+  """The headline, and the rules that differ from it."""
+  yield '', judged
+  for rule, tally in judged.get('rules', {}).items():
+    if isinstance(tally, Mapping) and rule != 'one_query':
+      yield f'/{rule}', tally
 
 
 def published_key(key: str) -> str:
@@ -139,7 +158,7 @@ def published_key(key: str) -> str:
   'mnist/adv_pre/clean'
   """
   dataset, codebook, setting, condition = _split(key)
-  if setting in _PLAIN:
+  if setting in _PLAIN + _FILTERED:
     return f'{dataset}/{setting}/{condition}'
   if setting in _DISCRETIZED:
     return f'{dataset}/{codebook}/{setting}/{condition}'
@@ -159,7 +178,7 @@ def references(
   found = {}
   for key, figure in published.items():
     owner, book, setting, condition = _split(key)
-    if owner == dataset and (setting in _PLAIN or book == codebook):
+    if owner == dataset and (setting not in _DISCRETIZED or book == codebook):
       found[f'{setting}/{condition}'] = Published(*figure)
   return found
 
@@ -189,7 +208,9 @@ def render(
     'percentage points. `paper_a` is judged on its last iterate, as in the '
     'paper, and is no worst case; `pgd100` stops at its first success, which '
     "is stronger than the paper's last iterate; `adaptive` is the worst case "
-    'of each example over all its recipes and iterates.',
+    'of each example over all its recipes and iterates. Randomised defenses '
+    'are judged by one query under keys that no attack has seen; keys that end '
+    'in `majority_of_...` and `best_of_...` give the other rules.',
   ]
   if not results:
     parts.append('No figure is published yet.')
@@ -238,15 +259,14 @@ def _split(key):
   """(data set, codebook, setting, condition); setting '' for other keys."""
   dataset, *rest = key.split('/')
   codebook = rest.pop(0) if rest and rest[0] in _CODEBOOKS else _DEFAULT
-  if len(rest) < 2 or rest[0] not in _PLAIN + _DISCRETIZED:
+  if len(rest) < 2 or rest[0] not in _SETTINGS:
     return dataset, '', '', '/'.join(rest)
   return dataset, codebook, rest[0], '/'.join(rest[1:])
 
 
 def _order(key):
   dataset, codebook, setting, condition = _split(key)
-  settings = _PLAIN + _DISCRETIZED
-  rank = settings.index(setting) if setting else len(settings)
+  rank = _SETTINGS.index(setting) if setting else len(_SETTINGS)
   return dataset, codebook != _DEFAULT, codebook, rank, condition, key
 
 
@@ -281,7 +301,7 @@ def _setting_row(key, entry, published, runs):
   difference = '' if value is None else f'{entry.value - value:+.2f}'
   return (
     f'`{setting}`',
-    '–' if setting in _PLAIN else codebook,
+    codebook if setting in _DISCRETIZED else '–',
     f'`{condition}`',
     _ours(entry),
     _examples(entry),

@@ -56,7 +56,7 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
   _check(run)
   arrays = build.dataset(config.data.to_dict(), 'train')
   book = fitted_codebook(config, workdir)
-  defend = build.defend(config.defense.to_dict(), run.discretized)
+  defend = build.defend(config.defenses[run.defense].to_dict())
   defense = defend(None if book is None else book.codes, run.attack.alpha)
   classifier = build.classifier(config.model.to_dict(), arrays.num_classes)
   tx = build.optimizer(run.to_dict())

@@ -20,7 +20,8 @@ __all__ = ['fitted_codebook', 'load_params', 'model_directory']
 
 def fitted_codebook(config, workdir) -> codebooks.Codebook | None:
   """The config's codebook; fitted to the training images the first time."""
-  if config.defense.name != 'nearest_code':
+  used = {defense.name for defense in config.defenses.values()}
+  if not used & set(build.WITH_CODEBOOK):
     return None
   path = Path(workdir) / 'codebook.npz'
   if not path.exists():

@@ -12,10 +12,17 @@ import numpy as np
 import optax
 
 from rdefense import losses
-from rdefense.attacks import recipes
+from rdefense.attacks import eot, recipes
 from rdefense.attacks.recipes import Recipe
 from rdefense.data.sources import Arrays, load
-from rdefense.defenses import base, codebooks, density, discretize, medoids
+from rdefense.defenses import (
+  base,
+  codebooks,
+  density,
+  discretize,
+  medoids,
+  randomized,
+)
 from rdefense.defenses.codebooks import Codebook
 from rdefense.models import Classifier, digits_cnn, mnist_cnn
 
@@ -24,15 +31,26 @@ __all__ = [
   'classifier',
   'codebook',
   'dataset',
+  'WITH_CODEBOOK',
   'defend',
+  'kind',
   'optimizer',
   'training_recipe',
 ]
 
 _CODEBOOKS = ('density', 'medoids', 'means', 'grid')
-_DEFENSES = ('identity', 'nearest_code', 'binning', 'thermometer')
+WITH_CODEBOOK = ('nearest_code',)
+_RANDOMIZED = (
+  'gaussian', 'rand_disc', 'rand_mix', 'rand_disc_steep', 'rand_disc_fixed',
+  'rand_mix_fixed',
+)
+_DEFENSES = (
+  'identity', *WITH_CODEBOOK, 'binning', 'thermometer', *_RANDOMIZED
+)
 _MODELS = ('mnist_cnn', 'digits_cnn')
-_ATTACKS = ('paper_a', 'pgd', 'fgsm', 'mi_fgsm', 'adaptive')
+_ATTACKS = (
+  'paper_a', 'pgd', 'fgsm', 'mi_fgsm', 'adaptive', 'paper_b', 'eot', 'strongest'
+)
 
 
 def _unknown(what: str, name: Any, choices) -> ValueError:
@@ -78,24 +96,42 @@ def codebook(config: Mapping[str, Any], images: np.ndarray) -> Codebook:
   raise _unknown('codebook', config['name'], _CODEBOOKS)
 
 
-def defend(config: Mapping[str, Any], on: bool = True) -> Callable:
-  """`(codes, alpha) -> Defense` for `config.name`; the identity if not `on`.
+def kind(config: Mapping[str, Any]) -> str:
+  """Of a defense: `plain` (none), `transformed` or `randomized`."""
+  name = config['name']
+  if name in _RANDOMIZED:
+    return 'randomized'
+  return 'plain' if name == 'identity' else 'transformed'
 
-  `codes` is None, or ignored, where the defense has no codebook.
+
+def defend(config: Mapping[str, Any]) -> Callable:
+  """`(codes, alpha) -> Defense` for `config.name`.
+
+  `alpha` is what the attacker chooses, the steepness of the surrogate; what is
+  deployed stands in the config. `codes` is None, or ignored, where the defense
+  is not one `WITH_CODEBOOK`.
   """
-  name = config['name'] if on else 'identity'
+  name = config['name']
+  options = {k: v for k, v in config.items() if k != 'name'}
   match name:
     case 'identity':
       return _identity
     case 'nearest_code':
-      norm = config['norm']
-      return lambda codes, alpha: discretize.nearest_code(codes, alpha, norm)
+      return lambda codes, alpha: discretize.nearest_code(
+        codes, alpha, **options
+      )
     case 'binning':
-      levels = config['num_levels']
-      return lambda codes, alpha: discretize.binning(levels, alpha)
+      return lambda codes, alpha: discretize.binning(alpha=alpha, **options)
     case 'thermometer':
-      levels = config['num_levels']
-      return lambda codes, alpha: discretize.thermometer(levels)
+      return lambda codes, alpha: discretize.thermometer(**options)
+    case 'gaussian':
+      return lambda codes, alpha: randomized.gaussian(**options)
+    case 'rand_disc' | 'rand_disc_steep' | 'rand_disc_fixed':
+      make = getattr(randomized, name)
+      return lambda codes, alpha: make(alpha=alpha, **options)
+    case 'rand_mix' | 'rand_mix_fixed':
+      make = getattr(randomized, name)
+      return lambda codes, alpha: make(surrogate_alpha=alpha, **options)
   raise _unknown('defense', name, _DEFENSES)
 
 
@@ -105,19 +141,17 @@ def _identity(codes, alpha) -> base.Defense:
 
 
 def attack_recipes(
-  config: Mapping[str, Any], eps: float, discretized: bool
+  config: Mapping[str, Any], eps: float, kind: str
 ) -> tuple[Recipe, ...]:
-  """The ensemble `config.name` at radius `eps`.
+  """The ensemble `config.name` at radius `eps` on one kind of setting.
 
-  Without a discretization there is nothing to differentiate round, so
-  `adaptive` keeps one way of it.
+  Without a defense there is nothing to differentiate round, so `adaptive`
+  keeps one way of it; only a randomised one is drawn several times.
   """
-  arguments = {
-    k: v
-    for k, v in config.items()
-    if k in recipes.Recipe._fields or k == 'alphas'
-  }
-  arguments.pop('name', None)
+  named = {*recipes.Recipe._fields, 'alphas'} - {'name'}
+  arguments = {k: v for k, v in config.items() if k in named}
+  if kind != 'randomized' and 'num_draws' in arguments:
+    arguments['num_draws'] = 0
   match config['name']:
     case 'paper_a':
       return recipes.paper_a(**arguments)
@@ -128,9 +162,15 @@ def attack_recipes(
     case 'mi_fgsm':
       return recipes.mi_fgsm(eps, **arguments)
     case 'adaptive':
-      if not discretized:
+      if kind == 'plain':
         arguments |= {'alphas': (10.0,), 'backward': ('identity', 'bpda')}
       return recipes.adaptive(eps, **arguments)
+    case 'paper_b':
+      return eot.paper_b(eps, **arguments)
+    case 'eot':
+      return eot.eot(eps, **arguments)
+    case 'strongest':
+      return eot.strongest(eps, **arguments)
   raise _unknown('attack', config['name'], _ATTACKS)
 
 

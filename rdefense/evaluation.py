@@ -11,7 +11,7 @@ and repeats at most one batch.
 from collections.abc import Callable, Mapping, Sequence
 import functools
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 import zlib
 
 import jax
@@ -26,7 +26,6 @@ from rdefense.data.batches import Batch, batches
 from rdefense.data.sources import Arrays
 from rdefense.defenses.base import Defense
 from rdefense.gradients import (
-  bytes_per_draw,
   chunk_size,
   defended,
   through,
@@ -254,6 +253,33 @@ def attack(
   return Verdicts(z, draws, margins, gradients, broken_by)
 
 
+@functools.cache
+def _bytes_per_draw(apply, defend, loss, backward, shape, tree, leaves) -> int:
+  """What one gradient of one image takes besides its inputs, by XLA's account.
+
+  The steepness of a surrogate changes nothing in it, nor do parameters.
+  """
+
+  def evaluate(operands, key, x, y):
+    params, codes = operands
+    logits_fn = functools.partial(apply, params)
+    oracle = through(logits_fn, defend(codes, 1.0), loss, backward)
+    return oracle.evaluate(key, x, y, 0)
+
+  compiled = (
+    jax.jit(evaluate)
+    .lower(
+      jax.tree.unflatten(tree, leaves),
+      jax.random.key(0),
+      jax.ShapeDtypeStruct(shape, np.float32),
+      np.int32(0),
+    )
+    .compile()
+  )
+  memory: Any = compiled.memory_analysis()
+  return memory.temp_size_in_bytes
+
+
 def with_chunks(
   target: Target, recipes: Sequence[Recipe], shape: tuple[int, ...], rows: int
 ) -> tuple[Recipe, ...]:
@@ -269,7 +295,8 @@ def with_chunks(
     ValueError: where a chunk does not divide the draws.
   """
 
-  defend: Callable = target.defend  # a float is as good as an array here
+  operands = target.params, target.codes
+  leaves = jax.tree.leaves(operands)
 
   def fitted(recipe: Recipe) -> Recipe:
     num_draws = max(1, recipe.num_draws)
@@ -281,13 +308,11 @@ def with_chunks(
           'draws: take a divisor, or 0 to have one chosen.'
         )
       return recipe._replace(chunk=chunk)
-    oracle = through(
-      lambda x: target.apply(target.params, x),
-      defend(target.codes, recipe.alpha),
-      recipe.loss,
-      recipe.backward,
+    needed = rows * _bytes_per_draw(
+      target.apply, target.defend, recipe.loss, recipe.backward, shape,
+      jax.tree.structure(operands),
+      tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves),
     )
-    needed = rows * bytes_per_draw(oracle, shape)
     chunk = chunk_size(recipe.num_draws, needed, memory_budget())
     return recipe._replace(chunk=chunk)
 

@@ -1,7 +1,6 @@
 """Value and gradient of an attacker's loss through a defended classifier."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +21,6 @@ from rdefense.types import (
 __all__ = [
   'AVERAGES',
   'averaged',
-  'bytes_per_draw',
   'chunk_size',
   'defended',
   'through',
@@ -37,7 +35,11 @@ def defended(logits_fn: LogitsFn, defense: Defense) -> Callable:
 
 
 def through(
-  logits_fn: LogitsFn, defense: Defense, loss: Loss, backward: str = 'bpda'
+  logits_fn: LogitsFn,
+  defense: Defense,
+  loss: Loss,
+  backward: str = 'bpda',
+  deployed_margin: bool = True,
 ) -> Oracle:
   """Evaluates and differentiates `loss` through `defense` and classifier.
 
@@ -50,6 +52,8 @@ def through(
     defense: what stands in front of it.
     loss: `(logits, label) -> []`, minimised.
     backward: how to differentiate, one of `rdefense.defenses.BACKWARD`.
+    deployed_margin: whether the margin must be that of `apply`; without it
+      `surrogate` saves that pass, for attacks that do not look at the margin.
 
   Returns:
     An `Oracle` of one part; its functions consume the key, and see the same
@@ -79,7 +83,7 @@ def through(
 
     output, vjp = jax.vjp(lambda z: fn(key, z), z)
     (value, logits), slope = jax.value_and_grad(objective, has_aux=True)(output)
-    if backward == 'surrogate':
+    if backward == 'surrogate' and deployed_margin:
       same_key = jax.random.clone(key)  # the same noise twice, on purpose
       logits = logits_fn(defense.apply(same_key, z))
     return Evaluation(value, margin(logits, y), vjp(slope)[0], output, slope)
@@ -174,21 +178,6 @@ def averaged(oracle: Oracle, average: str = 'loss', chunk: int = 1) -> Oracle:
     return last, jnp.bool_(True)
 
   return Oracle(evaluate, combine, refresh)
-
-
-def bytes_per_draw(oracle: Oracle, shape: tuple[int, ...]) -> int:
-  """What one gradient of one image needs besides its inputs, by XLA's account.
-
-  Args:
-    oracle: of one draw.
-    shape: `(H, W, C)` of the image.
-  """
-  x = jax.ShapeDtypeStruct(shape, jnp.float32)
-  compiled = (
-    jax.jit(oracle.evaluate).lower(jax.random.key(0), x, 0, 0).compile()
-  )
-  memory: Any = compiled.memory_analysis()
-  return memory.temp_size_in_bytes
 
 
 def chunk_size(num_draws: int, bytes_per_draw: int, budget: int) -> int:

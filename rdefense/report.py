@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rdefense import document, files
+from rdefense import document, files, randomness
 
 __all__ = ['Published', 'write_report']
 
@@ -112,6 +112,7 @@ def _blocks(results, published, figures):
   blocks += [
     ('heading', 2, 'What each attack did'),
     _attacks(settings, conditions),
+    *randomness.blocks(settings),
   ]
   blocks.append(('heading', 2, 'Before quoting these figures'))
   for heading, text in _caveats(results, conditions).items():
@@ -146,7 +147,10 @@ def _accuracy(settings, conditions, published):
 
 
 def _facts(results):
-  rule = results.get('rule', 'deterministic: one query')
+  kinds = {s.get('kind') for s in results['settings'].values()}
+  rule = results.get(
+    'rule', 'one query' + ' on fresh draws' * ('randomized' in kinds)
+  )
   return (
     f'Accuracy in percent on {_examples(results)} test images, preset '
     f'`{results.get("preset", "not stated")}`. Rule: {rule}. In brackets the '

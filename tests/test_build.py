@@ -13,6 +13,37 @@ from rdefense.attacks.recipes import Recipe
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3, 3, 1), np.uint8)
 
+_CENTERS = {
+  'sigma': 0.1, 'tau': 0.1, 'num_centers': 2, 'num_samples': 5, 'gamma': 40.0
+}
+DEFENSES = {
+  'plain': [{'name': 'identity'}],
+  'transformed': [
+    {'name': 'nearest_code', 'norm': 'l2'},
+    {'name': 'binning', 'num_levels': 4},
+    {'name': 'thermometer', 'num_levels': 4},
+  ],
+  'randomized': [
+    {'name': 'gaussian', 'sigma': 0.1},
+    {'name': 'rand_disc'} | _CENTERS,
+    {'name': 'rand_disc_steep'} | _CENTERS,
+    {'name': 'rand_mix', 'alpha': 40.0} | _CENTERS,
+    {'name': 'rand_disc_fixed', 'sigma': 0.1, 'codes': ((0.1,), (1.0,))},
+    {
+      'name': 'rand_mix_fixed', 'sigma': 0.1, 'codes': ((0.1,), (1.0,)),
+      'alpha': 9.0,
+    },
+  ],
+}
+
+
+def any_defense(config):
+  """With the arguments of its name, where that is known."""
+  known = {c['name']: c for configs in DEFENSES.values() for c in configs}
+  config = known.get(config['name'], config)
+  return build.defend(config)(jnp.array([[0.0], [1.0]]), 10.0)
+
+
 # For each thing with a name: how to build it, and arguments that suit all.
 BUILDERS = {
   'model': (
@@ -29,11 +60,11 @@ BUILDERS = {
       'seed': 0,
     },
   ),
-  'defense': (
-    lambda config: build.defend(config)(jnp.array([[0.0], [1.0]]), 10.0),
-    {'norm': 'linf', 'num_levels': 2},
+  'defense': (any_defense, {}),
+  'attack': (
+    lambda config: build.attack_recipes(config, 0.1, 'transformed'),
+    {},
   ),
-  'attack': (lambda config: build.attack_recipes(config, 0.1, True), {}),
   'training attack': (
     build.training_recipe,
     {'num_steps': 2, 'step_size': 0.1, 'alpha': 4.0},
@@ -82,42 +113,71 @@ def test_a_dataset_is_cut_to_its_first_examples(count, expected):
   assert arrays.num_classes == 10
 
 
-def test_a_defense_that_is_not_deployed_is_the_identity():
-  config = {'name': 'nearest_code', 'norm': 'linf'}
-  codes, x = jnp.array([[0.0], [1.0]]), jnp.full((2, 2, 1), 0.3)
-  key = jax.random.key(0)
-  off = build.defend(config, on=False)(None, 10.0)
-  np.testing.assert_array_equal(off.apply(key, x), x)
-  on = build.defend(config)(codes, 10.0)
-  np.testing.assert_array_equal(on.apply(key, x), 0 * x)
+@pytest.mark.parametrize(
+  'kind, config',
+  [(kind, config) for kind, configs in DEFENSES.items() for config in configs],
+  ids=lambda v: v if isinstance(v, str) else v['name'],
+)
+def test_every_defense_is_built_and_is_of_its_kind(kind, config):
+  assert build.kind(config) == kind
+  codes, x = jnp.array([[0.0], [1.0]]), jnp.linspace(0, 1, 36).reshape(6, 6, 1)
+  needed = codes if config['name'] in build.WITH_CODEBOOK else None
+  defense = build.defend(config)(needed, 10.0)
+  one, other = (defense.apply(jax.random.key(i), x) for i in (0, 1))
+  assert np.array_equal(one, other) == (kind != 'randomized')
+  assert np.array_equal(one, x) == (kind == 'plain')
+  assert defense.surrogate(jax.random.key(0), x).shape == one.shape
+
+
+def test_the_attacker_chooses_the_steepness_of_the_surrogate_alone():
+  config = DEFENSES['randomized'][3]
+  x, key = jnp.linspace(0, 1, 36).reshape(6, 6, 1), jax.random.key(0)
+  flat, steep = (build.defend(config)(None, alpha) for alpha in (1.0, 100.0))
+  same = [d.apply(jax.random.clone(key), x) for d in (flat, steep)]
+  np.testing.assert_array_equal(*same)
+  soft = [d.surrogate(jax.random.clone(key), x) for d in (flat, steep)]
+  assert not np.allclose(*soft, atol=0.01)
 
 
 def test_arguments_of_an_attack_reach_its_recipe():
   config = {
     'name': 'paper_a',
-    'on': 'discretized',
+    'on': ('transformed',),
     'num_examples': 5,
     'curve': (),
     'num_steps': 7,
     'step_size': 0.02,
     'alpha': 3.0,
   }
-  (recipe,) = build.attack_recipes(config, 0.1, True)
+  (recipe,) = build.attack_recipes(config, 0.1, 'transformed')
   assert isinstance(recipe, Recipe)
   assert (recipe.num_steps, recipe.step_size, recipe.alpha) == (7, 0.02, 3.0)
   assert recipe.every_example and recipe.keep == 'last'
   (pgd,) = build.attack_recipes(
-    {'name': 'pgd', 'num_steps': 9, 'step_size': 0.01}, 0.1, False
+    {'name': 'pgd', 'num_steps': 9, 'step_size': 0.01}, 0.1, 'plain'
   )
   assert (pgd.name, pgd.num_steps) == ('pgd9', 9)
 
 
+@pytest.mark.parametrize('name', ['paper_b', 'eot', 'strongest'])
+def test_only_a_randomised_defense_is_drawn_several_times(name):
+  config = {'name': name, 'num_steps': 4, 'num_draws': 6, 'on': ()}
+  drawn = build.attack_recipes(config, 0.1, 'randomized')
+  assert {recipe.num_draws for recipe in drawn} == {6}
+  once = build.attack_recipes(config, 0.1, 'transformed')
+  assert {recipe.num_draws for recipe in once} == {0}
+  names = [recipe.name for recipe in drawn]
+  assert len(set(names)) == len(names)  # names seed keys
+  for recipe in drawn:
+    assert recipe.num_steps == 4 and recipe.step_size > 0
+
+
 def test_adaptive_leaves_the_surrogate_out_where_nothing_is_discretized():
   config = {'name': 'adaptive', 'num_steps': 5, 'alphas': (4.0, 10.0)}
-  plain = build.attack_recipes(config, 0.16, False)
+  plain = build.attack_recipes(config, 0.16, 'plain')
   ways = {(recipe.backward, recipe.alpha) for recipe in plain}
   assert ways == {('identity', 10.0), ('bpda', 10.0)}
-  full = build.attack_recipes(config, 0.16, True)
+  full = build.attack_recipes(config, 0.16, 'transformed')
   assert {(r.backward, r.alpha) for r in full} == {
     ('bpda', 4.0),
     ('bpda', 10.0),

@@ -233,15 +233,3 @@ def test_a_chunk_divides_and_fits():
       assert chunk == 1 or 10 * chunk <= budget
       larger = [n for n in range(chunk + 1, num_draws + 1) if 10 * n <= budget]
       assert not any(num_draws % n == 0 for n in larger)
-
-
-def test_bytes_per_draw_grow_with_the_image():
-  oracle = gradients.through(
-    lambda x: jnp.tanh(x @ x.swapaxes(-1, -2)).sum((0, 2))[:2],
-    NOISY,
-    losses.margin,
-  )
-  small, large = (
-    gradients.bytes_per_draw(oracle, (n, n, 1)) for n in (8, 64)
-  )
-  assert 0 < 4 * small < large

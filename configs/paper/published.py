@@ -1,7 +1,10 @@
-"""Figures printed by paper A: Tables I, II and III, MNIST and Fashion-MNIST.
+"""Figures printed by the papers.
 
-Chen, Wu, Rastogi, Liang, Jha, Towards Understanding Limitations of Pixel
-Discretization Against Adversarial Attacks, EuroS&P 2019, arXiv 1805.07816.
+A: Chen, Wu, Rastogi, Liang, Jha, Towards Understanding Limitations of Pixel
+Discretization Against Adversarial Attacks, EuroS&P 2019, arXiv 1805.07816:
+Tables I, II and III, MNIST and Fashion-MNIST.
+B: Zhang, Liang, Defending against Whitebox Adversarial Attacks via Randomized
+Discretization, AISTATS 2019, arXiv 1903.10586: MNIST in prose, Table 2(a).
 
 `PUBLISHED` maps a key to `(percent, table)`. Keys are built as
 
@@ -15,14 +18,16 @@ settings and a condition: `clean`, or `eps<radius>/<attack>` with the radius in
 cross-entropy from a random start) or `paper_a` (with it: BPDA, margin loss,
 Adam on signs, from the lower corner), both of 100 steps of 0.01 and judged on
 their last iterate. The paper's own 10,000 test images, one training run.
+Paper B's keys are `<dataset>/<setting>/<condition>`; `nips17` counts radii in
+255ths, on 1,000 images and Inception-ResNet-v2, in 10 steps of 100 copies.
 
 >>> PUBLISHED['mnist/density/disc_adv_pre/eps0.3/paper_a']
 (97.24, 'Table II')
 """
 
-__all__ = ['PUBLISHED']
+__all__ = ['PAPER_A', 'PAPER_B', 'PUBLISHED']
 
-PUBLISHED = {
+PAPER_A = {
   # k = 256, printed in Tables I and II alike.
   'mnist/nat_pre/clean': (99.17, 'Table I'),
   'mnist/nat_pre/eps0.3/pgd100': (0.00, 'Table I'),
@@ -88,3 +93,38 @@ PUBLISHED = {
   'fashion_mnist/medoids/disc_adv_re/clean': (87.58, 'Table III'),
   'fashion_mnist/medoids/disc_adv_re/eps0.1/paper_a': (74.32, 'Table III'),
 }
+
+PAPER_B = {
+  # MNIST, prose: k = 2, sigma = tau = 0.15.
+  'mnist/base/clean': (99.2, 'B, prose'),
+  'mnist/base/eps0.1/paper_b': (12.0, 'B, prose'),
+  'mnist/randdisc/eps0.1/paper_b': (94.4, 'B, prose'),
+  # Table 2(a): k = 5, sigma = tau = 32/255.
+  'nips17/base/clean': (99.3, 'B, Table 2(a)'),
+  'nips17/base/eps1/paper_b': (16.0, 'B, Table 2(a)'),
+  'nips17/base/eps2/paper_b': (6.0, 'B, Table 2(a)'),
+  'nips17/base/eps4/paper_b': (2.3, 'B, Table 2(a)'),
+  'nips17/bitdepth/eps1/paper_b': (20.4, 'B, Table 2(a)'),
+  'nips17/bitdepth/eps2/paper_b': (8.7, 'B, Table 2(a)'),
+  'nips17/bitdepth/eps4/paper_b': (3.4, 'B, Table 2(a)'),
+  'nips17/jpeg/eps1/paper_b': (22.4, 'B, Table 2(a)'),
+  'nips17/jpeg/eps2/paper_b': (9.9, 'B, Table 2(a)'),
+  'nips17/jpeg/eps4/paper_b': (4.5, 'B, Table 2(a)'),
+  'nips17/tvm/eps1/paper_b': (25.5, 'B, Table 2(a)'),
+  'nips17/tvm/eps2/paper_b': (10.2, 'B, Table 2(a)'),
+  'nips17/tvm/eps4/paper_b': (4.2, 'B, Table 2(a)'),
+  'nips17/resizepadding/eps1/paper_b': (30.7, 'B, Table 2(a)'),
+  'nips17/resizepadding/eps2/paper_b': (9.8, 'B, Table 2(a)'),
+  'nips17/resizepadding/eps4/paper_b': (2.3, 'B, Table 2(a)'),
+  'nips17/gaussian/eps1/paper_b': (57.3, 'B, Table 2(a)'),
+  'nips17/gaussian/eps2/paper_b': (29.9, 'B, Table 2(a)'),
+  'nips17/gaussian/eps4/paper_b': (11.4, 'B, Table 2(a)'),
+  'nips17/randdisc/eps1/paper_b': (56.0, 'B, Table 2(a)'),
+  'nips17/randdisc/eps2/paper_b': (46.0, 'B, Table 2(a)'),
+  'nips17/randdisc/eps4/paper_b': (29.4, 'B, Table 2(a)'),
+  'nips17/randmix/eps1/paper_b': (60.7, 'B, Table 2(a)'),
+  'nips17/randmix/eps2/paper_b': (48.3, 'B, Table 2(a)'),
+  'nips17/randmix/eps4/paper_b': (28.3, 'B, Table 2(a)'),
+}
+
+PUBLISHED = PAPER_A | PAPER_B

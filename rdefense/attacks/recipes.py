@@ -98,7 +98,10 @@ def assemble(
     pipeline, if that is deterministic; otherwise, and with `last`, it goes on
     to the end. One part of its evaluation is `recipe.chunk` draws.
   """
-  oracle = through(logits_fn, defense, recipe.loss, recipe.backward)
+  oracle = through(
+    logits_fn, defense, recipe.loss, recipe.backward,
+    deployed_margin=recipe.keep == 'best',
+  )
   if recipe.num_draws:
     oracle = averaged(oracle, recipe.average, max(1, recipe.chunk))
   attack = pgd(

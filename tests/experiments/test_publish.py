@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from configs.paper.published import PUBLISHED
+from configs.paper.published import PAPER_A, PAPER_B, PUBLISHED
 from experiments import publish
 from rdefense import files, records
 
@@ -61,17 +61,17 @@ def test_the_papers_table_is_complete(dataset, eps):
     for model in ('nat_pre', 'adv_pre', 'nat_re', 'adv_re')
     for condition in ('clean', f'eps{eps}/paper_a')
   }
-  assert {key for key in PUBLISHED if key.startswith(f'{dataset}/')} == keys
+  assert {key for key in PAPER_A if key.startswith(f'{dataset}/')} == keys
 
 
 def test_the_papers_table_is_consistent():
   tables = {'binning': 'Table I', 'density': 'Table II', 'medoids': 'Table III'}
-  for key, (value, source) in PUBLISHED.items():
+  for key, (value, source) in PAPER_A.items():
     assert source == tables.get(key.split('/')[1], 'Table I')
     assert 0 <= value <= 100 and round(value, 2) == value
     setting, _, condition = key.partition('/eps')
     if condition:
-      assert value < PUBLISHED[f'{setting}/clean'][0]
+      assert value < PAPER_A[f'{setting}/clean'][0]
 
 
 def test_fashion_codes_coincide_in_tables_one_and_two():
@@ -79,10 +79,20 @@ def test_fashion_codes_coincide_in_tables_one_and_two():
   for model in ('nat_pre', 'adv_pre'):
     for condition in ('clean', 'eps0.1/paper_a'):
       one, two = (
-        PUBLISHED[f'fashion_mnist/{book}/disc_{model}/{condition}'][0]
+        PAPER_A[f'fashion_mnist/{book}/disc_{model}/{condition}'][0]
         for book in ('binning', 'density')
       )
       assert one == two
+
+
+def test_paper_bs_figures_fall_with_the_radius():
+  assert PUBLISHED == PAPER_A | PAPER_B
+  for key, (value, source) in PAPER_B.items():
+    assert source.startswith('B, ') and 0 <= value <= 100
+    setting, _, condition = key.partition('/eps')
+    if setting.startswith('nips17/') and condition.startswith(('1/', '2/')):
+      further = f'{setting}/eps{2 * int(condition[0])}{condition[1:]}'
+      assert value > PAPER_B[further][0]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +102,7 @@ def test_fashion_codes_coincide_in_tables_one_and_two():
     ('mnist/density/disc_adv_pre/clean', 'mnist/density/disc_adv_pre/clean'),
     ('mnist/medoids/nat_pre/clean', 'mnist/nat_pre/clean'),
     ('mnist/nat_pre/eps0.3/pgd100', 'mnist/nat_pre/eps0.3/pgd100'),
+    ('mnist/randdisc/clean', 'mnist/randdisc/clean'),
     ('benchmark/cnn/speed', 'benchmark/cnn/speed'),
   ],
 )
@@ -100,7 +111,7 @@ def test_our_keys_find_the_papers(ours, theirs):
 
 
 def test_references_of_a_report_are_those_of_its_codebook():
-  found = publish.references(PUBLISHED, 'mnist', 'medoids')
+  found = publish.references(PAPER_A, 'mnist', 'medoids')
   assert len(found) == 4 + 8
   assert found['disc_nat_re/eps0.3/paper_a'] == (80.66, 'Table III')
   assert found['nat_pre/clean'] == (99.17, 'Table I')

@@ -1,0 +1,97 @@
+"""What a report of an evaluation shows besides its table."""
+
+import jax
+import numpy as np
+
+from rdefense import evaluation, plots, records
+from rdefense.attacks import over_examples
+
+__all__ = ['curves', 'lead', 'strip', 'table_only']
+
+_PICTURE = 3  # role folded into the evaluation's key
+
+
+def lead(settings) -> str:
+  """One sentence: what the discretization is worth against the best attack."""
+  def worst(name):
+    entries = settings[name]['conditions']
+    attacked = {c: e for c, e in entries.items() if c != 'clean'}
+    top = max(e['eps'] for e in attacked.values())
+    return min(
+      (e['percent'], c) for c, e in attacked.items() if e['eps'] == top
+    )
+
+  parts = [
+    f'{name} {percent:.1f}% ({condition})'
+    for name in settings
+    for percent, condition in [worst(name)]
+  ]
+  return 'Accuracy under the strongest attack run: ' + ', '.join(parts) + '.'
+
+
+def table_only(results, eps):
+  """Results without the other radii of the curves, which have a figure."""
+  def kept(tallies):
+    return {c: t for c, t in tallies.items() if t['eps'] in (0.0, eps)}
+
+  settings = {
+    name: setting | {'conditions': kept(setting['conditions'])}
+    for name, setting in results['settings'].items()
+  }
+  return results | {'settings': settings}
+
+
+def curves(title: str, settings) -> dict[str, bytes]:
+  """Accuracy against eps: a figure each attack that ran at several radii."""
+  names = {
+    name.rpartition('/')[2]
+    for setting in settings.values()
+    for name, tally in setting['conditions'].items()
+    if tally['eps'] > 0
+  }
+  figures = {}
+  for attack in sorted(names):
+    curves = {}
+    for name, setting in settings.items():
+      points = [
+        (t['eps'], records.Tally(*(t[f] for f in records.Tally._fields)))
+        for condition, t in setting['conditions'].items()
+        if condition == 'clean' or condition.rpartition('/')[2] == attack
+      ]
+      if len(points) > 2:
+        curves[name] = points
+    if curves:
+      figure = plots.accuracy_curves(curves, f'{title}: {attack}')
+      figures[f'curve_{attack}'] = plots.encode_png(figure)
+  return figures
+
+
+def strip(target, recipes, norm: str, eps: float, root, batch) -> bytes:
+  """Clean, transformed, attacked, attacked and transformed images."""
+  verdicts = evaluation.attack(target, recipes, norm, eps, root, batch)
+  defense = target.defend(target.codes, 1.0)
+  key = jax.random.fold_in(root, _PICTURE)
+  transform = over_examples(defense.apply)
+  clean, _ = evaluation.judge(
+    target, key, batch.index, batch.image, batch.label
+  )
+
+  def transformed(images):
+    # What is not an image any more, noise and encodings, is shown as it clips.
+    return np.clip(transform(key, batch.index, images), 0, 1)
+
+  def captions(predicted):
+    return [
+      plots.Caption(str(p), bool(p == y))
+      for p, y in zip(predicted, batch.label, strict=True)
+    ]
+
+  plain = [None] * len(clean)
+  rows = [
+    ('clean', batch.image),
+    ('defended', transformed(batch.image)),
+    ('attacked', verdicts.z),
+    ('attacked and\ndefended', transformed(verdicts.z)),
+  ]
+  texts = [plain, captions(clean[:, 0]), plain, captions(verdicts.draws[:, 0])]
+  return plots.encode_png(plots.image_strip(rows, texts))

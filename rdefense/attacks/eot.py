@@ -1,0 +1,158 @@
+"""Recipes against randomised defenses: expectation over transformation.
+
+Each step follows the gradient averaged over `num_draws` draws of the defense;
+T steps of n draws cost (T + 1) n gradients an example. At one budget, many
+steps of one draw and few steps of many draws are two attacks, and the stronger
+counts: `equal_budget` has both.
+
+References:
+  Athalye, Engstrom, Ilyas, Kwok, Synthesizing robust adversarial examples,
+  2018, https://arxiv.org/abs/1707.07397.
+  Gao, Shumailov, Fawaz, Papernot, On the limitations of stochastic
+  pre-processing defenses, 2022, https://arxiv.org/abs/2206.09491.
+"""
+
+from rdefense import losses
+from rdefense.attacks.pgd import adam
+from rdefense.attacks.recipes import Recipe, sign
+
+__all__ = ['eot', 'equal_budget', 'paper_b', 'strongest']
+
+
+def eot(
+  eps: float,
+  num_steps: int = 40,
+  num_draws: int = 20,
+  average: str = 'loss',
+  backward: str = 'bpda',
+  alpha: float = 40.0,
+  num_restarts: int = 1,
+  start: str = 'random',
+  keep: str = 'best',
+  name: str = 'eot',
+) -> tuple[Recipe, ...]:
+  """Sign steps of 4 eps / num_steps on the averaged cross-entropy.
+
+  Args:
+    eps: radius in [0, 1] pixel units.
+    num_steps: T.
+    num_draws: n, fresh at each step; 0 attacks a deterministic defense.
+    average: one of `gradients.AVERAGES`.
+    backward: one of `defenses.BACKWARD`.
+    alpha: steepness of the surrogate.
+    num_restarts: copies side by side.
+    start: one of `threats.STARTS`.
+    keep: one of `pgd.KEEP`.
+    name: of the recipe.
+  """
+  return (
+    Recipe(
+      name,
+      losses.cross_entropy,
+      sign,
+      4 * eps / num_steps,
+      num_steps,
+      start=start,
+      backward=backward,
+      alpha=alpha,
+      num_restarts=num_restarts,
+      keep=keep,
+      every_example=keep == 'last',
+      num_draws=num_draws,
+      average=average,
+    ),
+  )
+
+
+def paper_b(
+  eps: float, num_steps: int = 40, num_draws: int = 20, alpha: float = 40.0
+) -> tuple[Recipe, ...]:
+  """Paper B's attack: PGD on the averaged gradient of RandMix, last iterate.
+
+  What it makes of RandMix is also what RandDisc is judged on. The start is
+  uniform in the ball, here within [0, 1] at once.
+
+  References:
+    PROTOCOL B2: 40 steps of eps / 10 with 20 copies on MNIST, 10 with 100 on
+    ImageNet; step and start are the code's, not the paper's.
+  """
+  return eot(
+    eps, num_steps, num_draws, backward='surrogate', alpha=alpha,
+    keep='last', name='paper_b',
+  )
+
+
+def equal_budget(
+  eps: float, budget: int = 800, num_draws: int = 20, **changes
+) -> tuple[tuple[Recipe, ...], tuple[Recipe, ...]]:
+  """The same number of gradients as many steps of one draw, and as few.
+
+  Args:
+    eps: radius in [0, 1] pixel units.
+    budget: gradients an example.
+    num_draws: of the second; divides the budget.
+    **changes: passed on to `eot`.
+
+  Raises:
+    ValueError: if the draws do not divide the budget.
+  """
+  if budget % num_draws:
+    raise ValueError(
+      f'budget={budget} is no multiple of num_draws={num_draws}: the two '
+      'attacks would not cost the same.'
+    )
+  many = eot(eps, budget, 1, name=f'eot1x{budget}', **changes)
+  steps = budget // num_draws
+  few = eot(eps, steps, num_draws, name=f'eot{num_draws}x{steps}', **changes)
+  return many, few
+
+
+def strongest(
+  eps: float,
+  num_steps: int = 60,
+  num_draws: int = 20,
+  alphas: tuple[float, ...] = (10.0, 40.0, 160.0),
+  num_restarts: int = 1,
+) -> tuple[Recipe, ...]:
+  """Every average and loss, ways of differentiating, alphas and starts.
+
+  An example is submitted as the recipe left it that did most harm on draws
+  of its own; it is judged on others.
+
+  Args:
+    eps: radius in [0, 1] pixel units.
+    num_steps: of each recipe.
+    num_draws: of each gradient.
+    alphas: steepnesses of the surrogate.
+    num_restarts: copies side by side.
+
+  Raises:
+    ValueError: without any alpha: nothing would be attacked.
+  """
+  if not alphas:
+    raise ValueError(
+      'alphas=() must not be empty: no attack would be left and every example '
+      'would count as robust.'
+    )
+  common = Recipe(
+    '', losses.cross_entropy, sign, 4 * eps / num_steps, num_steps,
+    num_restarts=num_restarts, num_draws=num_draws,
+  )
+  through_alphas = tuple(
+    common._replace(
+      name=f'log_probability/{way}{alpha:g}', average='log_probability',
+      backward=way, alpha=alpha,
+    )
+    for alpha in alphas
+    for way in ('bpda', 'surrogate')
+  )
+  middle = alphas[len(alphas) // 2]
+  others = (
+    common._replace(name='margin', loss=losses.margin, alpha=middle),
+    common._replace(name='loss', alpha=middle, start='clean'),
+    common._replace(
+      name='loss/adam', optimizer=adam, step_size=eps / 8, alpha=middle
+    ),
+    common._replace(name='identity', backward='identity'),
+  )
+  return through_alphas + others
