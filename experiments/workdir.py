@@ -40,7 +40,12 @@ def model_directory(config, workdir, name: str) -> Path:
 
 
 def load_params(config, workdir, name: str, network, defense, x):
-  """Parameters of a trained model; `x` is one image `[H, W, C]`."""
+  """Parameters of a trained model; `x` is one image `[H, W, C]`.
+
+  Where the config's model has `weights`, they come from that file.
+  """
+  if 'weights' in config.model:
+    return build.pretrained(config.model.to_dict(), network.num_classes)
   tx = build.optimizer(config.runs[name].to_dict())
   template = jax.eval_shape(
     lambda key, x: training.initial(network, tx, key, defense.apply(key, x)),

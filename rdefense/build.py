@@ -5,16 +5,17 @@ error lists what there is.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import optax
 
-from rdefense import losses
+from rdefense import losses, models
 from rdefense.attacks import eot, recipes
 from rdefense.attacks.recipes import Recipe
-from rdefense.data.sources import Arrays, load
+from rdefense.data.sources import Arrays, data_directory, load
 from rdefense.defenses import (
   base,
   codebooks,
@@ -24,7 +25,8 @@ from rdefense.defenses import (
   randomized,
 )
 from rdefense.defenses.codebooks import Codebook
-from rdefense.models import Classifier, digits_cnn, mnist_cnn
+from rdefense.models import Classifier
+from rdefense.types import PyTree
 
 __all__ = [
   'attack_recipes',
@@ -35,7 +37,9 @@ __all__ = [
   'defend',
   'kind',
   'optimizer',
+  'pretrained',
   'training_recipe',
+  'weights_path',
 ]
 
 _CODEBOOKS = ('density', 'medoids', 'means', 'grid')
@@ -47,7 +51,10 @@ _RANDOMIZED = (
 _DEFENSES = (
   'identity', *WITH_CODEBOOK, 'binning', 'thermometer', *_RANDOMIZED
 )
-_MODELS = ('mnist_cnn', 'digits_cnn')
+_PRETRAINED = (
+  'mobilenet_v2', 'mobilenet_v1', 'mobilenet_edgetpu', 'inception_resnet_v2'
+)
+_MODELS = ('mnist_cnn', 'digits_cnn', *_PRETRAINED)
 _ATTACKS = (
   'paper_a', 'pgd', 'fgsm', 'mi_fgsm', 'adaptive', 'paper_b', 'eot', 'strongest'
 )
@@ -68,14 +75,41 @@ def dataset(config: Mapping[str, Any], split: str) -> Arrays:
 
 
 def classifier(config: Mapping[str, Any], num_classes: int) -> Classifier:
-  """The network `config.name` with the config's other entries as arguments."""
-  arguments = {k: v for k, v in config.items() if k != 'name'}
+  """The network `config.name` with the config's other entries as arguments.
+
+  `weights`, where the parameters come from a file, are read by `pretrained`.
+  """
+  arguments = {k: v for k, v in config.items() if k not in ('name', 'weights')}
   match config['name']:
     case 'mnist_cnn':
-      return mnist_cnn(num_classes, **arguments)
+      return models.mnist_cnn(num_classes, **arguments)
     case 'digits_cnn':
-      return digits_cnn(num_classes, **arguments)
+      return models.digits_cnn(num_classes, **arguments)
+    case 'mobilenet_v2' | 'mobilenet_v1' | 'mobilenet_edgetpu' as name:
+      return getattr(models, name)(num_classes, **arguments)
+    case 'inception_resnet_v2':
+      return models.inception_resnet_v2(num_classes, **arguments)
   raise _unknown('model', config['name'], _MODELS)
+
+
+def pretrained(config: Mapping[str, Any], num_classes: int) -> PyTree:
+  """Parameters of `config.name` from the file `config.weights`."""
+  path = weights_path(config['weights'])
+  match config['name']:
+    case 'mobilenet_v2' | 'mobilenet_v1' | 'mobilenet_edgetpu' as name:
+      net = getattr(models, name.upper())
+      return models.load_mobilenet(path, net, num_classes)
+    case 'inception_resnet_v2':
+      return models.load_inception_resnet_v2(path, num_classes)
+  raise _unknown('model with weights', config['name'], _PRETRAINED)
+
+
+def weights_path(name: str) -> Path:
+  """A file of weights; a bare name lies in `weights` beside the datasets."""
+  path = Path(name).expanduser()
+  if path.parent != Path('.'):
+    return path
+  return data_directory().parent / 'weights' / path
 
 
 def codebook(config: Mapping[str, Any], images: np.ndarray) -> Codebook:

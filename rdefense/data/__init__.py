@@ -7,6 +7,11 @@ from rdefense.data.batches import (
   gather,
   training_batch_indices,
 )
+from rdefense.data.nips17 import (
+  load_nips17,
+  nips17_builder,
+  nips17_directory,
+)
 from rdefense.data.sources import Arrays, load, to_unit
 
 __all__ = [
@@ -16,6 +21,9 @@ __all__ = [
   'epoch_indices',
   'gather',
   'load',
+  'load_nips17',
+  'nips17_builder',
+  'nips17_directory',
   'to_unit',
   'training_batch_indices',
 ]

@@ -2,7 +2,8 @@
 
 `digits` comes with scikit-learn. `mnist`, `fashion_mnist` and `cifar10` are
 read from a directory that tensorflow-datasets has prepared as ArrayRecord;
-`python -m experiments.prepare_data --name=mnist` prepares one. Pixels stay
+`python -m experiments.prepare_data --name=mnist` prepares one; `nips17` lies
+beside that directory, see `rdefense.data.nips17`. Pixels stay
 uint8 until `to_unit`, so that codebooks and certificates can work on integers.
 
 >>> digits = load('digits', 'test')
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 PREPARED_NAMES = ('mnist', 'fashion_mnist', 'cifar10')
-NAMES = ('digits', *PREPARED_NAMES)
+NAMES = ('digits', *PREPARED_NAMES, 'nips17')
 SPLITS = ('train', 'test')
 
 _DIGITS_TRAIN_SIZE = 1_297
@@ -72,8 +73,8 @@ def load(
   of `digits` become round(v * 255 / 16), 8 becoming 128.
 
   Args:
-    name: 'digits', 'mnist', 'fashion_mnist' or 'cifar10'.
-    split: 'train' or 'test'.
+    name: 'digits', 'mnist', 'fashion_mnist', 'cifar10' or 'nips17'.
+    split: 'train' or 'test'; 'nips17' has only the latter.
     data_dir: local directory that holds the prepared datasets; see
       `data_directory` for the default. Not used for 'digits'.
 
@@ -93,6 +94,12 @@ def load(
     raise ValueError(f'split must be one of {", ".join(SPLITS)}; got {split!r}')
   if name == 'digits':
     return _load_digits(split)
+  if name == 'nips17':
+    from rdefense.data import nips17  # It imports this module.
+
+    if split != 'test':
+      raise ValueError(f"nips17 has only the split 'test'; got {split!r}")
+    return nips17.load_nips17(nips17.nips17_directory(data_dir))
   directory = data_directory(data_dir)
   if not any(directory.glob(f'{name}/*/dataset_info.json')):
     raise ValueError(

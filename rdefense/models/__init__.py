@@ -2,13 +2,37 @@
 
 from rdefense.models.base import Classifier, classifier, max_pool, num_params
 from rdefense.models.digits_cnn import digits_cnn
+from rdefense.models.inception_resnet_v2 import inception_resnet_v2
+from rdefense.models.keras_weights import load_inception_resnet_v2
 from rdefense.models.mnist_cnn import mnist_cnn
+from rdefense.models.mobilenet import (
+  load_mobilenet,
+  mobilenet,
+  mobilenet_edgetpu,
+  mobilenet_v1,
+  mobilenet_v2,
+)
+from rdefense.models.mobilenet_tables import (
+  MOBILENET_EDGETPU,
+  MOBILENET_V1,
+  MOBILENET_V2,
+)
 
 __all__ = [
+  'MOBILENET_EDGETPU',
+  'MOBILENET_V1',
+  'MOBILENET_V2',
   'Classifier',
   'classifier',
   'digits_cnn',
+  'inception_resnet_v2',
+  'load_inception_resnet_v2',
+  'load_mobilenet',
   'max_pool',
   'mnist_cnn',
+  'mobilenet',
+  'mobilenet_edgetpu',
+  'mobilenet_v1',
+  'mobilenet_v2',
   'num_params',
 ]

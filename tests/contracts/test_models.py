@@ -7,10 +7,16 @@ import numpy as np
 import pytest
 
 from rdefense import losses, models
+from rdefense.models.mobilenet_tables import Architecture, Stage
 from rdefense.parallel import layout
 
 # Sums of some hundred products in another order.
 CLOSE = {'rtol': 1e-5, 'atol': 1e-5}
+
+TINY_MOBILENET = Architecture(
+  stem=3, stages=(Stage((2, 2), 4, 2, 2),), head=5, activation='relu6',
+  bottleneck=True, size=8, scale=1 / 128, zero=128,
+)
 
 MEMBERS = {
   'digits_cnn': (lambda: models.digits_cnn(5, width=2), (6, 6, 1)),
@@ -18,6 +24,7 @@ MEMBERS = {
     lambda: models.mnist_cnn(4, widths=(2, 3), hidden=6),
     (7, 7, 1),
   ),
+  'mobilenet': (lambda: models.mobilenet(TINY_MOBILENET, 4), (9, 7, 3)),
 }
 
 

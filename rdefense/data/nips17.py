@@ -1,0 +1,213 @@
+"""Images of the NIPS-2017 adversarial competition, 299x299 in colour.
+
+A folder in the competition's layout has `images.csv`, with columns `ImageId`
+and `TrueLabel` among others, and `images/<ImageId>.png`. Labels are 1 to 1000,
+as in ImageNet with background as class 0. `load_nips17` reads such a folder in
+the order of its rows. `nips17_builder` prepares it with tensorflow-datasets,
+whose order is its own, for pipelines that start there; neither needs
+TensorFlow.
+
+>>> nips17_directory('/data/tfds').as_posix()
+'/data/nips17'
+
+References:
+  Kurakin et al., Adversarial attacks and defences competition, 2018,
+  https://arxiv.org/abs/1804.00097.
+"""
+
+import csv
+import functools
+import os
+import pathlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rdefense.data.sources import Arrays, data_directory
+
+if TYPE_CHECKING:
+  import tensorflow_datasets as tfds
+
+__all__ = ['load_nips17', 'nips17_builder', 'nips17_directory', 'nips17_rows']
+
+SHAPE = (299, 299, 3)
+NUM_CLASSES = 1001  # with background
+
+
+def nips17_directory(
+  data_dir: str | os.PathLike[str] | None = None,
+) -> pathlib.Path:
+  """The folder in which the competition's images are looked for.
+
+  Args:
+    data_dir: see `sources.data_directory`.
+
+  Returns:
+    The environment variable NIPS17_DIR where it is set, and otherwise `nips17`
+    beside the directory of prepared datasets. It need not exist.
+  """
+  named = os.environ.get('NIPS17_DIR')
+  if named:
+    return pathlib.Path(named).expanduser()
+  return data_directory(data_dir).parent / 'nips17'
+
+
+def nips17_rows(
+  directory: str | os.PathLike[str],
+) -> list[tuple[pathlib.Path, int]]:
+  """The images that `images.csv` lists, in its order.
+
+  Args:
+    directory: a folder in the competition's layout.
+
+  Returns:
+    Path and label, 1 to 1000, of each image; all of them exist.
+
+  Raises:
+    ValueError: if the folder, the csv, one of its columns, an image or every
+      row is missing, or a label is not an integer from 1 to 1000.
+  """
+  directory = pathlib.Path(directory)
+  table = directory / 'images.csv'
+  if not directory.is_dir():
+    raise ValueError(
+      f'{directory} is not a folder: set NIPS17_DIR to the one that has the '
+      "competition's images.csv and images/"
+    )
+  if not table.is_file():
+    raise ValueError(
+      f'{table} is missing: the folder needs the table of the competition '
+      '(dev_dataset.csv), under that name'
+    )
+  with open(table, newline='', encoding='utf-8') as file:
+    reader = csv.DictReader(file)
+    lines = list(reader)
+  for column in ('ImageId', 'TrueLabel'):
+    if column not in (reader.fieldnames or ()):
+      raise ValueError(
+        f'{table} has no column {column}: it is not the table of the '
+        'competition, or was saved without its first line'
+      )
+  if not lines:
+    raise ValueError(f'{table} lists no images: it is truncated')
+  rows = []
+  for line in lines:
+    name, label = line['ImageId'], line['TrueLabel'] or ''
+    if not label.isdecimal() or not 1 <= int(label) < NUM_CLASSES:
+      raise ValueError(
+        f'{table} gives {name} the TrueLabel {label!r}, which is not an '
+        f'integer from 1 to {NUM_CLASSES - 1}: it was edited or truncated'
+      )
+    rows.append((directory / 'images' / f'{name}.png', int(label)))
+  missing = [path for path, _ in rows if not path.is_file()]
+  if missing:
+    raise ValueError(
+      f'{missing[0]} is missing ({len(missing)} of {len(rows)} images): '
+      'download them, or remove their rows from images.csv'
+    )
+  return rows
+
+
+def load_nips17(directory: str | os.PathLike[str] | None = None) -> Arrays:
+  """Reads the images and their true labels.
+
+  Args:
+    directory: a folder in the competition's layout; `nips17_directory()` if
+      None.
+
+  Returns:
+    Images `[N, 299, 299, 3]` and labels 1..1000 of 1001 classes, in the order
+    of `images.csv`, named 'nips17'.
+
+  Raises:
+    ValueError: as `nips17_rows` does, or if an image cannot be read or is not
+      299x299 in colour.
+  """
+  rows = nips17_rows(nips17_directory() if directory is None else directory)
+  images = np.empty((len(rows), *SHAPE), np.uint8)
+  for i, (path, _) in enumerate(rows):
+    images[i] = _read(path)
+  labels = np.array([label for _, label in rows], np.int32)
+  return Arrays(images, labels, NUM_CLASSES, 'nips17')
+
+
+def _read(path: pathlib.Path) -> np.ndarray:
+  from PIL import Image  # Imported late, as in `sources`.
+
+  try:
+    with Image.open(path) as image:
+      pixels = np.asarray(image)
+  except (OSError, SyntaxError) as error:  # Pillow's, on a damaged PNG
+    raise ValueError(
+      f'{path} cannot be read as an image: it is damaged or was not '
+      'downloaded whole'
+    ) from error
+  if pixels.shape != SHAPE or pixels.dtype != np.uint8:
+    raise ValueError(
+      f'{path} has shape {pixels.shape} of {pixels.dtype}, but the images of '
+      f'the competition have {SHAPE} of uint8: crop and resize it as the '
+      'table says'
+    )
+  return pixels
+
+
+def nips17_builder(
+  data_dir: str | os.PathLike[str] | None = None,
+) -> 'tfds.core.GeneratorBasedBuilder':
+  """The dataset `nips17` for tensorflow-datasets, as ArrayRecord.
+
+  Prepare it from a folder in the competition's layout with
+  `builder.download_and_prepare(download_config=
+  tfds.download.DownloadConfig(manual_dir=directory))`; its one split, `test`,
+  has the features `image`, `label` and `id`.
+
+  Args:
+    data_dir: where prepared datasets are; see `sources.data_directory`.
+
+  Returns:
+    A `GeneratorBasedBuilder`.
+  """
+  return _builder_class()(
+    data_dir=os.fspath(data_directory(data_dir)), file_format='array_record'
+  )
+
+
+@functools.cache  # tensorflow-datasets refuses a second class of a name.
+def _builder_class():
+  import tensorflow_datasets as tfds  # Slow to import, and only needed here.
+
+  class Nips17(tfds.core.GeneratorBasedBuilder):
+    """Development images of the NIPS-2017 adversarial competition."""
+
+    VERSION = tfds.core.Version('1.0.0')
+    # There are no checksums beside this file; looking for them would need
+    # importlib_resources.
+    code_path = None
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+      "a folder with the competition's images.csv and images/<ImageId>.png"
+    )
+
+    def _info(self):
+      return tfds.core.DatasetInfo(
+        builder=self,
+        description=self.__doc__,
+        features=tfds.features.FeaturesDict(
+          {
+            'image': tfds.features.Image(shape=SHAPE, encoding_format='png'),
+            'label': tfds.features.ClassLabel(num_classes=NUM_CLASSES),
+            'id': tfds.features.Text(),
+          }
+        ),
+        homepage='https://arxiv.org/abs/1804.00097',
+      )
+
+    def _split_generators(self, dl_manager):
+      return {'test': self._generate_examples(dl_manager.manual_dir)}
+
+    def _generate_examples(self, directory):
+      for path, label in nips17_rows(directory):
+        _read(path)  # so that a damaged image is named
+        features = {'image': os.fspath(path), 'label': label, 'id': path.stem}
+        yield path.stem, features
+
+  return Nips17
