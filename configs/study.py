@@ -175,7 +175,8 @@ def of_defenses(
       'seed': 0,
       'data': {'name': dataset, 'train_examples': 0, 'test_examples': 0},
       'model': model,
-      'threat': {'norm': 'linf', 'eps': eps},
+      # Conditions are named in units of 1 / unit: 255 counts grey levels.
+      'threat': {'norm': 'linf', 'eps': eps, 'unit': 1},
       'defenses': defenses,
       'codebook_name': '',
       'codebook': {},

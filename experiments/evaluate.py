@@ -70,7 +70,14 @@ def conditions(config, kind: str) -> Iterator[Condition]:
       chosen = build.attack_recipes(
         attack.to_dict(), eps, 'transformed' if frozen else kind
       )
-      yield Condition(f'eps{eps:g}/{name}', chosen, eps, count or None, frozen)
+      yield Condition(
+        f'{_radius(config, eps)}/{name}', chosen, eps, count or None, frozen
+      )
+
+
+def _radius(config, eps: float) -> str:
+  """Of a condition's name, such as `eps0.1`."""
+  return f'eps{eps * config.threat.unit:g}'
 
 
 def evaluate(config, workdir, only=()) -> dict[str, Any]:
@@ -105,7 +112,8 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
         'eps': condition.eps,
         'judged': _judged(condition, kind),
       }
-      if condition.name == f'eps{config.threat.eps:g}/{config.strip.attack}':
+      main = _radius(config, config.threat.eps)
+      if condition.name == f'{main}/{config.strip.attack}':
         strip = strip or (target, condition)
     settings[name] = {
       'description': config.settings[name].description,

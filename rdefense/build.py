@@ -18,11 +18,15 @@ from rdefense.attacks.recipes import Recipe
 from rdefense.data.sources import Arrays, data_directory, load
 from rdefense.defenses import (
   base,
+  bit_depth,
   codebooks,
   density,
   discretize,
+  jpeg,
   medoids,
   randomized,
+  resizing,
+  total_variation,
 )
 from rdefense.defenses.codebooks import Codebook
 from rdefense.models import Classifier
@@ -46,17 +50,19 @@ _CODEBOOKS = ('density', 'medoids', 'means', 'grid')
 WITH_CODEBOOK = ('nearest_code',)
 _RANDOMIZED = (
   'gaussian', 'rand_disc', 'rand_mix', 'rand_disc_steep', 'rand_disc_fixed',
-  'rand_mix_fixed',
+  'rand_mix_fixed', 'resize_padding',
 )
 _DEFENSES = (
-  'identity', *WITH_CODEBOOK, 'binning', 'thermometer', *_RANDOMIZED
+  'identity', *WITH_CODEBOOK, 'binning', 'thermometer', 'bit_depth',
+  'bit_depth_steep', 'jpeg', 'jpeg_as_coded', 'total_variation', *_RANDOMIZED,
 )
 _PRETRAINED = (
   'mobilenet_v2', 'mobilenet_v1', 'mobilenet_edgetpu', 'inception_resnet_v2'
 )
 _MODELS = ('mnist_cnn', 'digits_cnn', *_PRETRAINED)
 _ATTACKS = (
-  'paper_a', 'pgd', 'fgsm', 'mi_fgsm', 'adaptive', 'paper_b', 'eot', 'strongest'
+  'paper_a', 'pgd', 'fgsm', 'mi_fgsm', 'adaptive', 'paper_b',
+  'paper_b_imagenet', 'paper_b_cw', 'eot', 'strongest',
 )
 
 
@@ -142,7 +148,8 @@ def defend(config: Mapping[str, Any]) -> Callable:
   """`(codes, alpha) -> Defense` for `config.name`.
 
   `alpha` is what the attacker chooses, the steepness of the surrogate; what is
-  deployed stands in the config. `codes` is None, or ignored, where the defense
+  deployed stands in the config, and so do the surrogates of the filters, which
+  have steepnesses of their own. `codes` is None, or ignored, where the defense
   is not one `WITH_CODEBOOK`.
   """
   name = config['name']
@@ -158,6 +165,18 @@ def defend(config: Mapping[str, Any]) -> Callable:
       return lambda codes, alpha: discretize.binning(alpha=alpha, **options)
     case 'thermometer':
       return lambda codes, alpha: discretize.thermometer(**options)
+    case 'bit_depth':
+      return lambda codes, alpha: bit_depth.bit_depth(**options)
+    case 'bit_depth_steep':
+      return lambda codes, alpha: bit_depth.bit_depth_steep(**options)
+    case 'jpeg':
+      return lambda codes, alpha: jpeg.jpeg(**options)
+    case 'jpeg_as_coded':
+      return lambda codes, alpha: jpeg.jpeg_as_coded(**options)
+    case 'total_variation':
+      return lambda codes, alpha: total_variation.total_variation(**options)
+    case 'resize_padding':
+      return lambda codes, alpha: resizing.resize_padding(**options)
     case 'gaussian':
       return lambda codes, alpha: randomized.gaussian(**options)
     case 'rand_disc' | 'rand_disc_steep' | 'rand_disc_fixed':
@@ -201,6 +220,10 @@ def attack_recipes(
       return recipes.adaptive(eps, **arguments)
     case 'paper_b':
       return eot.paper_b(eps, **arguments)
+    case 'paper_b_imagenet':
+      return eot.paper_b_imagenet(eps, **arguments)
+    case 'paper_b_cw':
+      return eot.paper_b_cw(eps, **arguments)
     case 'eot':
       return eot.eot(eps, **arguments)
     case 'strongest':

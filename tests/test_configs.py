@@ -19,6 +19,9 @@ PRESETS = {
   'mnist': ('small', 'paper', 'smoke'),
   'fashion_mnist': ('small', 'paper', 'smoke'),
   'paper.figure_2': ('small', 'paper', 'smoke'),
+  'paper.table_2a': ('small', 'paper', 'smoke'),
+  'paper.figure_4': ('small', 'paper', 'smoke'),
+  'paper.ablations': ('small', 'paper', 'smoke'),
 }
 SIX_SETTINGS = ('digits', 'mnist', 'fashion_mnist')
 MEMBERS = [
@@ -30,6 +33,11 @@ MEMBERS = [
   for name, presets in PRESETS.items()
   if name not in SIX_SETTINGS
   for preset in presets
+] + [
+  ('paper.figure_2', 'adv'),
+  ('paper.figure_2', 'paper,adv'),
+  ('paper.figure_4', 'b'),
+  ('paper.figure_4', 'c,smoke'),
 ]
 
 
@@ -72,6 +80,8 @@ def test_it_is_plain_data(config):
 def test_everything_it_names_builds(config):
   assert config.data.name in NAMES
   assert build.classifier(config.model.to_dict(), 10).num_classes == 10
+  if not config.runs:
+    assert build.weights_path(config.model.weights)
   for defense in config.defenses.values():
     assert build.defend(defense.to_dict())
     assert build.kind(defense) in study.KINDS
@@ -104,7 +114,7 @@ def test_runs_in_a_circle_are_refused():
 
 def test_settings_have_their_models_and_are_attacked(config):
   for setting in config.settings.values():
-    assert setting.model in config.runs
+    assert setting.model in config.runs or 'weights' in config.model
     kind = build.kind(config.defenses[setting.defense])
     assert [a for a in config.attacks.values() if kind in a.on]
   assert config.strip.attack in config.attacks
@@ -143,5 +153,5 @@ def test_smoke_is_small(name):
 
 @pytest.mark.parametrize('name', PRESETS)
 def test_an_unknown_word_lists_the_words(name):
-  with pytest.raises(ValueError, match="'nonsense'; choose of: small, "):
+  with pytest.raises(ValueError, match="'nonsense'; choose of: .*small, "):
     module(name).get_config('smoke,nonsense')

@@ -16,7 +16,19 @@ from rdefense import losses
 from rdefense.attacks.pgd import adam
 from rdefense.attacks.recipes import Recipe, sign
 
-__all__ = ['eot', 'equal_budget', 'paper_b', 'strongest']
+__all__ = [
+  'eot',
+  'equal_budget',
+  'paper_b',
+  'paper_b_cw',
+  'paper_b_imagenet',
+  'strongest',
+]
+
+
+# One function each, so that what was compiled for it is found again.
+_LOG_PROBABILITY = losses.log_probability(0.01)
+_CW = losses.cw(50.0)
 
 
 def eot(
@@ -80,6 +92,31 @@ def paper_b(
     eps, num_steps, num_draws, backward='surrogate', alpha=alpha,
     keep='last', name='paper_b',
   )
+
+
+def paper_b_imagenet(
+  eps: float, num_steps: int = 10, num_draws: int = 100, alpha: float = 40.0
+) -> tuple[Recipe, ...]:
+  """The same as the code runs it on ImageNet: PROTOCOL B2.
+
+  From x itself, steps of 0.2 eps on log(0.01 + p_y). One draw's sign is that
+  of the cross-entropy; averages of several weigh draws otherwise.
+  """
+  (recipe,) = paper_b(eps, num_steps, num_draws, alpha)
+  return (
+    recipe._replace(
+      name='paper_b_imagenet', loss=_LOG_PROBABILITY, step_size=0.2 * eps,
+      start='clean',
+    ),
+  )
+
+
+def paper_b_cw(
+  eps: float, num_steps: int = 10, num_draws: int = 100, alpha: float = 40.0
+) -> tuple[Recipe, ...]:
+  """The same with the loss of Carlini and Wagner at kappa 50 (B6, prose)."""
+  (recipe,) = paper_b_imagenet(eps, num_steps, num_draws, alpha)
+  return (recipe._replace(name='paper_b_cw', loss=_CW),)
 
 
 def equal_budget(

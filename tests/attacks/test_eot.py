@@ -43,6 +43,15 @@ def test_paper_bs_attack_is_as_its_protocol_says():
   assert recipe.keep == 'last' and recipe.every_example
 
 
+def test_on_imagenet_it_is_as_the_code_runs_it():
+  (recipe,) = eot.paper_b_imagenet(4 / 255)
+  assert (recipe.num_steps, recipe.num_draws) == (10, 100)
+  assert recipe.step_size == pytest.approx(0.8 / 255)
+  assert recipe.start == 'clean' and recipe.keep == 'last'
+  logits = jnp.log(jnp.array([0.2, 0.8]))
+  assert recipe.loss(logits, 0) == pytest.approx(np.log(0.21), abs=1e-6)
+
+
 def test_the_strongest_leaves_nothing_out():
   ensemble = eot.strongest(0.1, alphas=(10.0, 40.0))
   assert {r.backward for r in ensemble} == {'bpda', 'surrogate', 'identity'}

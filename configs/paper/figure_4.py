@@ -1,0 +1,72 @@
+"""Paper B's Figure 4 (a), (b), (c): what noise, centres and copies do.
+
+  python -m experiments.evaluate \
+    --config=configs/paper/figure_4.py:a --workdir=runs/figure_4a
+
+ImageNet at eps 1/255, clean and attacked, against (a) the noise, of Gaussian
+and RandMix; (b) the number of centres of RandMix; (c) the number of gradients
+averaged at each step. Words: a (default), b or c, and small, paper or smoke,
+as in `configs/paper/table_2a.py`.
+"""
+
+import ml_collections
+
+from configs import study
+from configs.paper import table_2a
+
+_NOISES = (4, 8, 16, 32, 48, 64)  # of 255; at 0 both are no defense
+_NUM_CENTERS = (2, 3, 5, 10, 20)
+_NUM_DRAWS = (1, 3, 10, 30, 100)
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  """`arg`: a, b or c, and small, paper or smoke."""
+  chosen = study.words(
+    arg, part=('a', 'b', 'c'), preset=('small', 'paper', 'smoke')
+  )
+  defenses = {'a': _noises, 'b': _centers, 'c': _copies}[chosen['part']]()
+  config = table_2a.imagenet(
+    chosen['preset'], defenses, (1 / 255,),
+    title=f'Paper B, Figure 4({chosen["part"]}): RandMix on ImageNet',
+  )
+  if chosen['part'] == 'c':
+    attack = config.attacks.paper_b.to_dict()
+    smoke = chosen['preset'] == 'smoke'
+    config.attacks = ml_collections.ConfigDict(
+      {
+        f'copies{n}': attack | {'num_draws': min(n, 2) if smoke else n}
+        for n in (_NUM_DRAWS[:2] if smoke else _NUM_DRAWS)
+      }
+    )
+    config.strip.attack = 'copies1'
+  if chosen['preset'] == 'smoke':
+    config.only = tuple(config.settings)[:1]
+  return config
+
+
+def _mix(noise: int = 32, num_centers: int = 5) -> dict:
+  centers = table_2a.CENTERS | {
+    'sigma': noise / 255, 'tau': noise / 255, 'num_centers': num_centers
+  }
+  return {'name': 'rand_mix', 'alpha': 40.0} | centers
+
+
+def _noises() -> dict:
+  found = {'base': ({'name': 'identity'}, 'no defense')}
+  for noise in _NOISES:
+    text = f'sigma = {noise} of 255'
+    gaussian = {'name': 'gaussian', 'sigma': noise / 255}
+    found[f'gaussian_sigma{noise}'] = gaussian, text
+    found[f'randmix_sigma{noise}'] = _mix(noise), text
+  return found
+
+
+def _centers() -> dict:
+  return {
+    f'randmix_k{k}': (_mix(num_centers=k), f'{k} centres')
+    for k in _NUM_CENTERS
+  }
+
+
+def _copies() -> dict:
+  return {'randmix': (_mix(), 'mixture of 5 centres')}
