@@ -32,7 +32,7 @@ from rdefense.attacks.wrappers import (
   stop_when_fooled,
 )
 from rdefense.defenses.base import Defense
-from rdefense.gradients import defended, through
+from rdefense.gradients import averaged, defended, through
 from rdefense.parallel import layout
 from rdefense.threats import Threat
 from rdefense.types import LogitsFn, Loss
@@ -104,6 +104,8 @@ def attack(
   backward: str = 'bpda',
   start: str = 'random',
   num_restarts: int = 1,
+  num_draws: int = 0,
+  average: str = 'loss',
 ) -> Callable:
   """A whole attack on a defended classifier, batched and compiled.
 
@@ -117,16 +119,23 @@ def attack(
     backward: how to differentiate the defense, one of `defenses.BACKWARD`.
     start: one of `threats.STARTS`.
     num_restarts: copies side by side.
+    num_draws: of a randomised defense, averaged in each gradient; 0 says that
+      the defense is deterministic, and an example is done once it is fooled.
+    average: over draws, one of `gradients.AVERAGES`.
 
   Returns:
     `(key, images, labels) -> images`, for each example the iterate of smallest
     margin, inside the threat; the key is consumed. Raises `ValueError` on
     images outside [0, 1] and labels that do not match.
   """
-  single = pgd(through(logits_fn, defense, loss, backward), tx, threat, start)
+  oracle = through(logits_fn, defense, loss, backward)
+  if num_draws:
+    oracle = averaged(oracle, average)
+  single = pgd(oracle, tx, threat, start)
   if num_restarts != 1:
     single = restarts(single, num_restarts)
-  single = stop_when_fooled(single)
+  if not num_draws:
+    single = stop_when_fooled(single)
   run = batch_attack(lambda _: single, layout())
 
   def batch(key, images, labels):
@@ -134,7 +143,8 @@ def attack(
     images = np.asarray(images, np.float32)
     everything = np.ones(len(images), bool)
     return run(
-      (), key, num_steps, np.arange(len(images)), images, labels, everything
+      (), key, num_steps, np.arange(len(images)), images, labels, everything,
+      max(1, num_draws),
     ).z
 
   return batch

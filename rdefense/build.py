@@ -12,32 +12,21 @@ import jax
 import numpy as np
 import optax
 
-from rdefense import losses, models
+from rdefense import defenses, losses, models
 from rdefense.attacks import eot, recipes
 from rdefense.attacks.recipes import Recipe
 from rdefense.data.sources import Arrays, data_directory, load
-from rdefense.defenses import (
-  base,
-  bit_depth,
-  codebooks,
-  density,
-  discretize,
-  jpeg,
-  medoids,
-  randomized,
-  resizing,
-  total_variation,
-)
+from rdefense.defenses import base, codebooks, density, medoids
 from rdefense.defenses.codebooks import Codebook
 from rdefense.models import Classifier
 from rdefense.types import PyTree
 
 __all__ = [
+  'WITH_CODEBOOK',
   'attack_recipes',
   'classifier',
   'codebook',
   'dataset',
-  'WITH_CODEBOOK',
   'defend',
   'kind',
   'optimizer',
@@ -158,32 +147,32 @@ def defend(config: Mapping[str, Any]) -> Callable:
     case 'identity':
       return _identity
     case 'nearest_code':
-      return lambda codes, alpha: discretize.nearest_code(
+      return lambda codes, alpha: defenses.nearest_code(
         codes, alpha, **options
       )
     case 'binning':
-      return lambda codes, alpha: discretize.binning(alpha=alpha, **options)
+      return lambda codes, alpha: defenses.binning(alpha=alpha, **options)
     case 'thermometer':
-      return lambda codes, alpha: discretize.thermometer(**options)
+      return lambda codes, alpha: defenses.thermometer(**options)
     case 'bit_depth':
-      return lambda codes, alpha: bit_depth.bit_depth(**options)
+      return lambda codes, alpha: defenses.bit_depth(**options)
     case 'bit_depth_steep':
-      return lambda codes, alpha: bit_depth.bit_depth_steep(**options)
+      return lambda codes, alpha: defenses.bit_depth_steep(**options)
     case 'jpeg':
-      return lambda codes, alpha: jpeg.jpeg(**options)
+      return lambda codes, alpha: defenses.jpeg(**options)
     case 'jpeg_as_coded':
-      return lambda codes, alpha: jpeg.jpeg_as_coded(**options)
+      return lambda codes, alpha: defenses.jpeg_as_coded(**options)
     case 'total_variation':
-      return lambda codes, alpha: total_variation.total_variation(**options)
+      return lambda codes, alpha: defenses.total_variation(**options)
     case 'resize_padding':
-      return lambda codes, alpha: resizing.resize_padding(**options)
+      return lambda codes, alpha: defenses.resize_padding(**options)
     case 'gaussian':
-      return lambda codes, alpha: randomized.gaussian(**options)
+      return lambda codes, alpha: defenses.gaussian(**options)
     case 'rand_disc' | 'rand_disc_steep' | 'rand_disc_fixed':
-      make = getattr(randomized, name)
+      make = getattr(defenses, name)
       return lambda codes, alpha: make(alpha=alpha, **options)
     case 'rand_mix' | 'rand_mix_fixed':
-      make = getattr(randomized, name)
+      make = getattr(defenses, name)
       return lambda codes, alpha: make(surrogate_alpha=alpha, **options)
   raise _unknown('defense', name, _DEFENSES)
 

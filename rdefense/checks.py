@@ -11,6 +11,7 @@ import numpy as np
 __all__ = [
   'check_at_least',
   'check_choice',
+  'check_codes',
   'check_images',
   'check_labels',
   'check_positive',
@@ -94,4 +95,40 @@ def check_labels(labels, num_examples: int, num_classes: int) -> None:
     raise ValueError(
       f'labels span [{labels.min()}, {labels.max()}]; the classifier has '
       f'classes 0 to {num_classes - 1}: was background counted as a class?'
+    )
+
+
+def check_codes(codes) -> None:
+  """Checks codes: `[k, C]`, k > 0, numbers in [0, 1], all rows different.
+
+  Raises:
+    ValueError: one sentence naming the value and the likely cause.
+
+  >>> check_codes(np.array([[0.0], [253.0]]))
+  Traceback (most recent call last):
+    ...
+  ValueError: codes span [0, 253]; they must lie in [0, 1]: divide by 255.
+  """
+  if np.ndim(codes) != 2 or np.size(codes) == 0:
+    raise ValueError(
+      f'codes have shape {np.shape(codes)}; expected a non-empty [k, C] array, '
+      'one code a row (one channel: codes[:, None]).'
+    )
+  if not _concrete(codes):
+    return
+  values = np.asarray(codes)
+  if np.isnan(values).any():
+    raise ValueError(
+      f'codes hold {np.isnan(values).sum()} NaN: the fit that made them failed.'
+    )
+  if values.min() < 0 or values.max() > 1:
+    raise ValueError(
+      f'codes span [{values.min():g}, {values.max():g}]; they must lie in '
+      '[0, 1]: divide by 255.'
+    )
+  distinct = len(np.unique(values, axis=0))
+  if distinct < len(values):
+    raise ValueError(
+      f'codes repeat a row ({len(values)} rows, {distinct} distinct): drop the '
+      'duplicates.'
     )

@@ -194,3 +194,18 @@ def test_any_optax_chain_is_an_attack(key):
   z = run(key, IMAGES, LABELS)
   gap = np.sqrt(((z - IMAGES).astype(np.float64) ** 2).sum((1, 2, 3)))
   assert (gap <= 0.5 * (1 + 1e-5)).all() and gap.max() > 0
+
+
+def test_a_randomised_defense_is_attacked_on_the_mean_of_its_draws():
+  """Noise of standard deviation 1 hides weights of some tenths."""
+  run = make_attack(NOISY, num_steps=3, num_draws=200, start='clean')
+  z = run(jax.random.key(0), IMAGES, LABELS)
+  best = make_attack(num_steps=3, start='clean')
+  # Linear logits: the true gradient does not depend on the noise, but which
+  # class is second does, so the corner is that of the most frequent one.
+  assert np.abs(z - IMAGES).max() <= 0.1 + 6e-8
+  margins = [
+    np.mean([losses.margin(logits_fn(a), y) for a, y in zip(images, LABELS)])
+    for images in (IMAGES, z, best(jax.random.key(0), IMAGES, LABELS))
+  ]
+  assert margins[1] < margins[0] - 0.5 * (margins[0] - margins[2])

@@ -128,3 +128,19 @@ def test_an_unknown_choice_lists_the_known_ones():
   checks.check_choice('norm', 'l2', ('linf', 'l2'))
   with pytest.raises(ValueError, match="norm='l3'.*linf, l2"):
     checks.check_choice('norm', 'l3', ('linf', 'l2'))
+
+
+@pytest.mark.parametrize(
+  'codes, match',
+  [
+    (np.zeros((0, 3)), 'non-empty'),
+    (np.zeros(3), 'one code a row'),
+    ([[0.0], [np.nan]], 'NaN'),
+    ([[0.0], [255.0]], 'divide by 255'),
+    ([[-0.1], [0.5]], 'span'),
+    ([[0.5, 0.5], [0.5, 0.5]], 'duplicates'),
+  ],
+)
+def test_bad_codes_are_one_sentence(codes, match):
+  with pytest.raises(ValueError, match=match):
+    checks.check_codes(codes)

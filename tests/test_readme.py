@@ -44,7 +44,7 @@ def test_readme_runs_in_a_fresh_interpreter():
   )
   assert done.returncode == 0, done.stderr
   clean, *attacked = map(float, re.findall(r'([\d.]+)%', done.stdout))
-  assert len(attacked) == 2
+  assert len(attacked) == 3
   assert max(attacked) < clean
 
 

@@ -35,9 +35,9 @@ def nearest_center(x: Array, centers: Array) -> Array:
     the centres alone.
   """
   pixels = x.reshape(-1, x.shape[-1])
-  square = sum(  # [k, H W], without an array [k, H W, C]
-    (pixels[None, :, i] - centers[:, None, i]) ** 2 for i in range(x.shape[-1])
-  )
+  square = jnp.zeros((len(centers), len(pixels)), x.dtype)
+  for i in range(x.shape[-1]):  # without an array [k, H W, C]
+    square += (pixels[None, :, i] - centers[:, None, i]) ** 2
   return centers[square.argmin(0)].reshape(x.shape)
 
 

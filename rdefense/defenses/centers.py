@@ -8,9 +8,9 @@ the pixels, never through the probabilities they are chosen with. Traced on
 fewer than k samples, a chooser raises `ValueError`.
 
 >>> import jax, jax.numpy as jnp
->>> x = jnp.array([[[0.0], [0.5], [1.0]]])
->>> centers = sampled(adaptive(2, gamma=1e4), num_samples=30, tau=1e-6)
->>> jnp.round(jnp.sort(centers(jax.random.key(1), x), axis=0), 3).tolist()
+>>> x = jnp.array([[[0.0], [0.0], [1.0]]])
+>>> find = sampled(adaptive(2, gamma=40.0), num_samples=30, tau=1e-6)
+>>> jnp.sort(find(jax.random.key(0), x), axis=0).round(3).tolist()
 [[0.0], [1.0]]
 
 References:
@@ -26,7 +26,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdefense import checks
-from rdefense.defenses.discretize import _check_codes
 from rdefense.types import Array, Key
 
 __all__ = [
@@ -206,7 +205,7 @@ def fixed(codes) -> Chooser:
       [0, 1].
   """
   codes = jnp.asarray(codes, jnp.float32)
-  _check_codes(codes)
+  checks.check_codes(codes)
 
   def choose(key: Key, samples: Array) -> Array:
     del key

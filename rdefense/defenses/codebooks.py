@@ -20,11 +20,11 @@ import zlib
 
 import numpy as np
 
+from rdefense import checks
 from rdefense.defenses.colors import Colors, pixel_units
 
 __all__ = [
   'Codebook',
-  'check_codes',
   'check_num_codes',
   'grid',
   'load',
@@ -79,47 +79,6 @@ def grid(levels: int, channels: int) -> Codebook:
   )
 
 
-def check_codes(codes: np.ndarray) -> None:
-  """Refuses what cannot serve as a codebook's codes.
-
-  Args:
-    codes: `[k, C]` numbers in [0, 1], all rows different.
-
-  Raises:
-    ValueError: for a wrong rank, no code, NaN, a value outside [0, 1], or a
-      code that occurs twice.
-
-  >>> check_codes(np.array([[0.0], [253.0]]))
-  Traceback (most recent call last):
-    ...
-  ValueError: codes span [0.0, 253.0], expected [0, 1]: divide by 255
-  """
-  codes = np.asarray(codes)
-  if codes.ndim != 2:
-    raise ValueError(
-      f'codes have shape {codes.shape}, expected [k, C]: one code a row'
-    )
-  if codes.size == 0:
-    raise ValueError(
-      f'codes have shape {codes.shape}: a codebook has at least one code'
-    )
-  if np.isnan(codes).any():
-    raise ValueError(
-      f'codes hold {np.isnan(codes).sum()} NaN: the fit that made them failed'
-    )
-  if codes.min() < 0 or codes.max() > 1:
-    raise ValueError(
-      f'codes span [{codes.min()}, {codes.max()}], expected [0, 1]: divide by '
-      '255'
-    )
-  distinct = len(np.unique(codes, axis=0))
-  if distinct < len(codes):
-    raise ValueError(
-      f'codes hold {len(codes)} rows but {distinct} distinct ones: drop the '
-      'duplicates'
-    )
-
-
 def check_num_codes(num_codes: int, available: int | None = None) -> None:
   """Refuses fewer than 2 codes, or more than the distinct colours."""
   if num_codes < 2:
@@ -157,9 +116,9 @@ def save(path: str | os.PathLike, codebook: Codebook) -> None:
     codebook: what to write; its provenance goes in as JSON text.
 
   Raises:
-    ValueError: where `check_codes` refuses the codes.
+    ValueError: where `checks.check_codes` refuses the codes.
   """
-  check_codes(codebook.codes)
+  checks.check_codes(codebook.codes)
   path = os.fspath(path)
   partial = f'{path}.{os.getpid()}.partial'
   try:
@@ -198,7 +157,7 @@ def load(path: str | os.PathLike) -> Codebook:
     ):
       codes, counts = file['codes'], file['counts']
       provenance = json.loads(str(file['provenance']))
-    check_codes(codes)
+    checks.check_codes(codes)
     if codes.dtype != np.float32 or counts.shape != codes.shape[:1]:
       raise ValueError(
         f'codes are {codes.dtype} of shape {codes.shape} with counts of shape '

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.spatial import cKDTree
 
-from rdefense.defenses.codebooks import Codebook, check_codes, make_provenance
+from rdefense import checks
+from rdefense.defenses.codebooks import Codebook, make_provenance
 from rdefense.defenses.colors import Colors, coerce_colors
 
 __all__ = [
@@ -49,14 +50,14 @@ def cost(
     The cost in [0, 1] pixel units, in float64.
 
   Raises:
-    ValueError: for an unknown norm or codes that `check_codes` refuses.
+    ValueError: for an unknown norm or codes that `checks.check_codes` refuses.
 
   >>> images = np.uint8([0, 51, 255]).reshape(1, 1, 3, 1)
   >>> cost(images, np.array([[0.0], [1.0]]))
   Cost(total=0.2, mean=0.06666666666666667)
   """
   colors = coerce_colors(colors)
-  check_codes(codes)
+  checks.check_codes(codes)
   return _cost_of(colors, _nearest(colors, codes, norm)[0])
 
 

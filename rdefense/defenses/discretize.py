@@ -88,27 +88,6 @@ def soft_assignment(x: Array, codes: Array, alpha, norm: str) -> Array:
   return jnp.matmul(weights, codes, precision='highest')
 
 
-def _check_codes(codes: Array) -> None:
-  if codes.ndim != 2 or codes.size == 0:
-    raise ValueError(
-      f'codes have shape {codes.shape}; expected a non-empty [k, C] array '
-      '(one channel: codes[:, None]).'
-    )
-  if isinstance(codes, jax.core.Tracer):
-    return
-  values = np.asarray(codes)
-  if not (values >= 0).all() or not (values <= 1).all():
-    raise ValueError(
-      f'codes span [{values.min():g}, {values.max():g}]; they must lie in '
-      '[0, 1]: divide by 255.'
-    )
-  if len(np.unique(values, axis=0)) < len(values):
-    raise ValueError(
-      f'codes repeat a row ({len(values)} rows, '
-      f'{len(np.unique(values, axis=0))} distinct): drop the duplicates.'
-    )
-
-
 def nearest_code(codes, alpha=10.0, norm: str = 'linf') -> Defense:
   """Replaces every pixel by its nearest code; ties go to the lowest index.
 
@@ -127,7 +106,7 @@ def nearest_code(codes, alpha=10.0, norm: str = 'linf') -> Defense:
       number of channels differs from the codes'.
   """
   codes = jnp.asarray(codes, jnp.float32)
-  _check_codes(codes)
+  checks.check_codes(codes)
   checks.check_positive('alpha', alpha, ': the surrogate has to follow T')
   checks.check_choice('norm', norm, NORMS)
 

@@ -6,8 +6,9 @@ Noise w_i ~ N(0, sigma^2 I) on every pixel, then discretization to k centres,
   RandMix   x'_i = sum_j c_j softmax_j(-alpha ||x_i + w_i - c_j||_2^2),
 
 with centres chosen from the image itself (`adaptive`), or, under other names,
-the same for all images. For the same key, all of them see the same noise, and
-those with the same chooser the same centres. Outputs may leave [0, 1].
+the same for all images. For the same key, all discretizing ones see the same
+noise, and those with the same chooser the same centres. Outputs may leave
+[0, 1].
 
 >>> import jax, jax.numpy as jnp
 >>> x = jnp.zeros((4, 4, 1)).at[:2].set(1.0)

@@ -97,8 +97,8 @@ def test_the_gradient_is_right_relative_to_its_size(num_channels, num_centers):
 def test_the_gradient_in_the_centers_is_a_difference_quotient():
   x, centers = problem(3, 4)
   slope = np.random.default_rng(2).normal(size=x.shape)
-  got = jax.grad(
-    lambda centers: (mixture(x, centers, 7.0) * np.float32(slope)).sum()
+  got = jax.jit(
+    jax.grad(lambda c: (mixture(x, c, 7.0) * np.float32(slope)).sum())
   )(centers)
   f = lambda centers: (literal_mixture(x, centers, 7.0)[0] * slope).sum()
   step = 1e-6
@@ -116,8 +116,8 @@ def test_forward_and_reverse_derivatives_are_transposed():
     rng.normal(size=a.shape).astype(np.float32) for a in (x, centers)
   )
   slope = rng.normal(size=x.shape).astype(np.float32)
-  forward = jax.jvp(fn, (x, centers), tangents)[1]
-  reverse = jax.vjp(fn, x, centers)[1](slope)
+  forward = jax.jit(lambda *t: jax.jvp(fn, (x, centers), t)[1])(*tangents)
+  reverse = jax.jit(lambda s: jax.vjp(fn, x, centers)[1](s))(slope)
   got = sum((np.float64(r) * t).sum() for r, t in zip(reverse, tangents))
   # Two orders of float32 sums over some 100 terms.
   np.testing.assert_allclose(got, (forward * slope).sum(), rtol=1e-4)
@@ -138,6 +138,12 @@ def test_as_alpha_grows_the_mixture_tends_to_the_nearest_center():
   assert errors[2] < 1e-6  # exp(-1000 * 0.02) is 2e-9, in float32 rounding
 
 
+@jax.jit
+def value_and_pull(x, centers, alpha):
+  value, pull = jax.vjp(lambda *a: mixture(*a, alpha), x, centers)
+  return value, *pull(jnp.ones_like(x))
+
+
 @pytest.mark.parametrize('alpha', [1e-3, 40.0, 1e6, 1e30])
 @pytest.mark.parametrize('kind', ['tie', 'same', 'far', 'one'])
 def test_values_and_gradients_are_finite(kind, alpha):
@@ -148,10 +154,9 @@ def test_values_and_gradients_are_finite(kind, alpha):
     'one': [[0.1, 0.2, 0.3]],
   }[kind]
   x = jnp.asarray([[[0.5] * 3, [0.3, 0.6, 0.9], [0.0] * 3]])
-  value, pull = jax.vjp(lambda *a: mixture(*a, alpha), x, jnp.float32(centers))
-  assert all(np.isfinite(g).all() for g in (value, *pull(jnp.ones_like(x))))
+  value, *slopes = value_and_pull(x, jnp.float32(centers), alpha)
+  assert all(np.isfinite(a).all() for a in (value, *slopes))
   if kind in ('same', 'one'):
-    np.testing.assert_allclose(
-      value, np.broadcast_to(centers[0], x.shape), rtol=1e-6
-    )
-    np.testing.assert_allclose(pull(jnp.ones_like(x))[0], 0, atol=0)
+    expected = np.broadcast_to(centers[0], x.shape)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_array_equal(slopes[0], 0)

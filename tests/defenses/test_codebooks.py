@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+from rdefense import checks
 from rdefense.defenses import codebooks, density
 
 
@@ -17,7 +18,7 @@ def test_grid(size, channels):
   # One rounding of the level and one of the product, in float32.
   np.testing.assert_allclose(book.codes, expected, rtol=2**-22)
   assert book.codes.dtype == np.float32 and not book.counts.any()
-  codebooks.check_codes(book.codes)
+  checks.check_codes(book.codes)
 
 
 def test_save_and_load(tmp_path):
@@ -68,22 +69,6 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
     codebooks.save(path, book._replace(provenance={'key': object()}))
   assert os.listdir(tmp_path) == ['codes.npz']
   assert codebooks.load(path).provenance == book.provenance
-
-
-@pytest.mark.parametrize(
-  'codes, match',
-  [
-    (np.zeros((0, 3)), 'at least one'),
-    (np.zeros(3), 'one code a row'),
-    ([[0.0], [np.nan]], 'NaN'),
-    ([[0.0], [255.0]], 'divide by 255'),
-    ([[-0.1], [0.5]], 'span'),
-    ([[0.5, 0.5], [0.5, 0.5]], 'duplicates'),
-  ],
-)
-def test_check_codes(codes, match):
-  with pytest.raises(ValueError, match=match):
-    codebooks.check_codes(codes)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from hypothesis.extra import numpy as hnp
 import numpy as np
 import pytest
 
-from rdefense.defenses import codebooks, density
+from rdefense import checks
+from rdefense.defenses import density
 
 
 def images_of(max_channels=3, top=255):
@@ -175,7 +176,7 @@ def test_cifar_density(cifar):
     4_800,
   ]
   assert len(book.codes) == 300
-  codebooks.check_codes(book.codes)
+  checks.check_codes(book.codes)
 
 
 IMAGES = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)

@@ -1,6 +1,6 @@
-"""Gaussian noise, RandDisc and RandMix: limits, exact derivatives, keys."""
+"""Gaussian noise, RandDisc and RandMix: keys, limits, derivatives."""
 
-import functools
+# Shapes are few: most of the time goes into compiling random numbers.
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rdefense.defenses import differentiable, nearest_code
+from rdefense.defenses import nearest_code
 from rdefense.defenses.assignment import mixture, nearest_center
 from rdefense.defenses.centers import (
   adaptive,
   fixed,
   iterated_kmeans,
-  kmeans_pp,
   sampled,
 )
 from rdefense.defenses.randomized import (
@@ -58,7 +57,6 @@ def twice(fn, key, x):
 @pytest.mark.parametrize('name', MEMBERS)
 def test_a_key_determines_the_image_and_another_gives_another(name, x, key):
   for fn in MEMBERS[name]():
-    fn = jax.jit(fn)
     first = twice(fn, key, x)
     assert first.shape == x.shape and first.dtype == jnp.float32
     np.testing.assert_array_equal(twice(fn, key, x), first)
@@ -66,21 +64,26 @@ def test_a_key_determines_the_image_and_another_gives_another(name, x, key):
     assert (abs(other - first) > 1e-2).any()
 
 
-def test_both_sides_see_the_same_noise_and_centers(x, key):
+def test_one_key_is_one_noise_and_one_choice_of_centers(x, key):
   seen = []
 
   def spy(pixels, centers):
     seen.append((pixels, centers))
     return pixels
 
-  find = sampled(adaptive(3, 40.0), 20, 0.1)
-  defense = discretize_with(find, 0.1, spy, spy)
-  for fn in defense:
-    twice(fn, key, x)
-  (pixels, centers), (same_pixels, same_centers) = seen
-  np.testing.assert_array_equal(pixels, same_pixels)
-  np.testing.assert_array_equal(centers, same_centers)
-  # What the two papers' names give for that key.
+  for find in (
+    sampled(adaptive(3, 40.0), 20, 0.1),
+    sampled(iterated_kmeans(3, 2), 20, 0.1),
+    fixed(CODES),
+  ):
+    for fn in discretize_with(find, 0.1, spy, spy):
+      twice(fn, key, x)
+  pixels, centers = seen[0]
+  for other, _ in seen:
+    np.testing.assert_array_equal(other, pixels)
+  for (_, one), (_, other) in zip(seen[::2], seen[1::2]):
+    np.testing.assert_array_equal(one, other)
+  # What the paper's names give for that key.
   disc = rand_disc(**OPTIONS, alpha=40.0)
   mix = rand_mix(**OPTIONS, alpha=40.0)
   hard = nearest_center(pixels, centers)
@@ -107,14 +110,6 @@ def test_steepness_of_deployed_and_surrogate_mixtures(x, key):
   for fn, alpha in zip(fixed_mix, (200.0, 40.0)):
     alone = rand_mix_fixed(CODES, 0.1, alpha).apply
     np.testing.assert_array_equal(twice(fn, key, x), twice(alone, key, x))
-
-
-def test_all_members_share_the_noise_of_a_key(x, key):
-  spied = []
-  spy = lambda pixels, centers: (spied.append(np.asarray(pixels)), pixels)[1]
-  for find in (fixed(CODES), sampled(kmeans_pp(2), 9, 0.1)):
-    twice(discretize_with(find, 0.1, spy, spy).apply, key, x)
-  np.testing.assert_array_equal(*spied)
 
 
 # ----------------------------------------------------------------- noise
@@ -192,37 +187,26 @@ def test_as_alpha_grows_rand_mix_tends_to_rand_disc(x, key):
 
 
 def test_a_two_tone_image_is_restored_from_its_noise(key):
-  clean = np.zeros((20, 20, 1), np.float32)
-  clean[5:15, 5:15] = 1
-  out = rand_disc(0.1, 0.1, 2, 100, 40.0, 40.0).apply(key, clean)
-  # Noise of 0.1 seldom crosses a threshold that is 0.3 to 0.7.
-  bright = np.asarray(out) > 0.5
-  assert len(np.unique(out)) == 2 and (bright == (clean > 0.5)).mean() > 0.98
+  clean = jnp.zeros((6, 5, 3)).at[2:4].set(1.0)
+  options = OPTIONS | dict(num_centers=2)
+  out = np.asarray(rand_disc(**options, alpha=40.0).apply(key, clean))
+  assert len(np.unique(out.reshape(-1, 3), axis=0)) == 2
+  # Black and white are 17 standard deviations of the noise apart.
+  np.testing.assert_array_equal(out > 0.5, clean > 0.5)
 
 
 # ----------------------------------------------------------- derivatives
 
 
-@pytest.mark.parametrize(
-  'defense',
-  [
-    rand_mix(0.1, 0.1, 3, 12, 8.0, 20.0),
-    discretize_with(
-      sampled(iterated_kmeans(3, 2), 12, 0.1),
-      0.1,
-      nearest_center,
-      functools.partial(mixture, alpha=20.0),
-    ),
-  ],
-  ids=['rand_mix', 'iterated_kmeans'],
-)
-def test_the_surrogates_gradient_is_its_difference_quotient(defense):
+def test_the_gradient_of_rand_mix_is_its_difference_quotient():
   # For one key in float64: moving a pixel by 1e-6 changes no choice, so the
   # quotient sees the values of the centres and not their probabilities.
   rng = np.random.default_rng(0)
+  defense = rand_mix(0.1, 0.1, 3, 12, 8.0, 20.0)
   with jax.enable_x64(True):
     x = jnp.asarray(rng.uniform(size=(3, 4, 2)))
     slope = jnp.asarray(rng.normal(size=x.shape))
+
     @jax.jit
     def f(x):
       return (defense.surrogate(jax.random.key(3), x) * slope).sum()
@@ -234,34 +218,6 @@ def test_the_surrogates_gradient_is_its_difference_quotient(defense):
   # Curvature of about alpha^2 times the squared step, and rounding / step.
   np.testing.assert_allclose(got, numeric, atol=1e-7)
   assert abs(got).max() > 0.1
-
-
-def test_bpda_has_the_value_of_one_side_and_the_slope_of_the_other(x, key):
-  disc = rand_disc(**OPTIONS, alpha=30.0)
-  mix = rand_mix(**OPTIONS, alpha=30.0)
-
-  def value_and_pull(fn):
-    value, pull = jax.vjp(lambda x: twice(fn, key, x), x)
-    return value, pull(jnp.ones_like(x))[0]
-
-  value, slope = value_and_pull(differentiable(disc, 'bpda'))
-  _, expected = value_and_pull(mix.apply)
-  np.testing.assert_array_equal(value, twice(disc.apply, key, x))
-  np.testing.assert_array_equal(slope, expected)
-
-
-@pytest.mark.parametrize('name', MEMBERS)
-def test_gradients_are_finite_on_a_constant_image(name, key):
-  fn = differentiable(MEMBERS[name](), 'bpda')
-
-  @jax.jit
-  def value_and_pull(key, x):
-    value, pull = jax.vjp(lambda x: fn(key, x), x)
-    return value, pull(jnp.ones_like(x))[0]
-
-  for value in (0.0, 0.5):
-    out, grad = twice(value_and_pull, key, jnp.full((6, 5, 3), value))
-    assert np.isfinite(out).all() and np.isfinite(grad).all()
 
 
 def test_other_numbers_are_not_compiled_again(x):
