@@ -213,7 +213,7 @@ def test_compiled_mapped_and_traced_codes_give_the_same_image(num_codes):
     ([[0.0], [0.5], [0.0]], '3 rows, 2 distinct'),
     ([[0.0], [255.0]], r'span \[0, 255\].*divide by 255'),
     ([[-0.1], [0.5]], r'span \[-0\.1, 0\.5\]'),
-    ([[np.nan]], 'nan'),
+    ([[np.nan]], 'NaN'),
   ],
   ids=['empty', 'flat', 'repeated', 'bytes', 'negative', 'nan'],
 )
