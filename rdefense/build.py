@@ -50,7 +50,7 @@ _PRETRAINED = (
 )
 _MODELS = ('mnist_cnn', 'digits_cnn', *_PRETRAINED)
 _ATTACKS = (
-  'paper_a', 'pgd', 'fgsm', 'mi_fgsm', 'adaptive', 'paper_b',
+  'paper_a', 'pgd', 'pgd_falling', 'fgsm', 'mi_fgsm', 'adaptive', 'paper_b',
   'paper_b_imagenet', 'paper_b_cw', 'eot', 'strongest',
 )
 
@@ -199,6 +199,8 @@ def attack_recipes(
       return recipes.paper_a(**arguments)
     case 'pgd':
       return recipes.pgd_madry(**arguments)
+    case 'pgd_falling':
+      return recipes.pgd_falling(eps, **arguments)
     case 'fgsm':
       return recipes.fgsm(eps)
     case 'mi_fgsm':

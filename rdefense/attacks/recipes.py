@@ -6,6 +6,7 @@ survives each of them. Step sizes are in [0, 1] pixel units.
 """
 
 from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import optax
@@ -27,6 +28,7 @@ __all__ = [
   'fgsm',
   'mi_fgsm',
   'paper_a',
+  'pgd_falling',
   'pgd_madry',
   'sign',
 ]
@@ -170,6 +172,38 @@ def pgd_madry(
       every_example=keep == 'last',
     ),
   )
+
+
+def pgd_falling(eps: float, num_steps: int = 20) -> tuple[Recipe, ...]:
+  """PGD whose steps fall in a line from eps / 2 to almost nothing.
+
+  Few steps find what a hundred of one length do: the first cross the ball, the
+  last are fine.
+  """
+  return (
+    Recipe(
+      f'pgd_falling{num_steps}',
+      losses.cross_entropy,
+      _falling_sign(num_steps),
+      eps / 2,
+      num_steps,
+    ),
+  )
+
+
+@functools.cache
+def _falling_sign(
+  num_steps: int,
+) -> Callable[..., optax.GradientTransformation]:
+  """One function a number of steps, so that what was compiled is found."""
+
+  def optimizer(step_size) -> optax.GradientTransformation:
+    lengths = optax.linear_schedule(step_size, 0.05 * step_size, num_steps)
+    return optax.chain(
+      optax.scale_by_sign(), optax.scale_by_learning_rate(lengths)
+    )
+
+  return optimizer
 
 
 def fgsm(eps: float) -> tuple[Recipe, ...]:
