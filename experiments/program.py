@@ -21,10 +21,14 @@ def one_device_a_core() -> None:
 
   Split so, two cores attack half as fast again as when XLA runs every
   operation of one batch on both. Call it before JAX starts; whoever has set
-  `JAX_NUM_CPU_DEVICES` keeps what was set.
+  `JAX_NUM_CPU_DEVICES`, or forces a count in `XLA_FLAGS`, keeps it.
   """
-  if 'JAX_NUM_CPU_DEVICES' not in os.environ:
-    jax.config.update('jax_num_cpu_devices', len(os.sched_getaffinity(0)))
+  forced = 'device_count' in os.environ.get('XLA_FLAGS', '')
+  if forced or 'JAX_NUM_CPU_DEVICES' in os.environ:
+    return
+  by_affinity = hasattr(os, 'sched_getaffinity')  # not on macOS
+  cores = len(os.sched_getaffinity(0)) if by_affinity else os.cpu_count()
+  jax.config.update('jax_num_cpu_devices', cores or 1)
 
 
 def run(main: Callable) -> None:

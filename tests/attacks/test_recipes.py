@@ -171,3 +171,18 @@ def test_adaptive_recipes_fool_a_binned_classifier(backward):
   ]
   assert len(chosen) == len(threats.STARTS)
   assert attacked(chosen[0], defense=binning(2, 4.0))[0].margin < 0
+
+
+def test_falling_steps_begin_at_half_the_radius_and_end_fine():
+  (recipe,) = recipes.pgd_falling(0.2, num_steps=10)
+  tx = recipe.optimizer(recipe.step_size)
+  grad, state = np.float32([1.0, -2.0]), tx.init(np.zeros(2, np.float32))
+  lengths = []
+  for _ in range(10):
+    updates, state = tx.update(grad, state)
+    np.testing.assert_array_equal(np.sign(updates), -np.sign(grad))
+    lengths.append(float(np.abs(updates).max()))
+  # By hand: 0.1 (1 - 0.95 i / 10).
+  expected = [0.1 * (1 - 0.095 * i) for i in range(10)]
+  np.testing.assert_allclose(lengths, expected, rtol=1e-5)
+  assert recipes.pgd_falling(0.1, 10)[0].optimizer is recipe.optimizer

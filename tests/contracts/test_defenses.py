@@ -47,6 +47,11 @@ MEMBERS = {
   'chain': lambda: chain(binning(16), nearest_code(_FEW), thermometer(2)),
 }
 
+# The same code as a member beside them, with other constants.
+VARIANTS = (
+  'bit_depth_steep', 'jpeg_full_chroma', 'max_pooling', 'resize_modern',
+  'rand_disc_steep', 'rand_mix_fixed',
+)
 # By design: noise is not clipped, nor are the steps of total variation.
 LEAVE_THE_RANGE = (
   'gaussian', 'rand_disc', 'rand_disc_steep', 'rand_mix', 'total_variation'
@@ -73,7 +78,13 @@ class Compiled:
     )
 
 
-@pytest.fixture(scope='module', params=MEMBERS)
+@pytest.fixture(
+  scope='module',
+  params=[
+    pytest.param(name, marks=[pytest.mark.slow] * (name in VARIANTS))
+    for name in MEMBERS
+  ],
+)
 def name(request):
   return request.param
 

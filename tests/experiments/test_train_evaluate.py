@@ -278,6 +278,42 @@ def test_only_mistakes_of_the_user_lose_their_traceback(body, status, shown):
   assert ('Traceback' in done.stderr) == (shown == 'Traceback')
 
 
+@pytest.mark.parametrize(
+  'environment, devices',
+  [
+    ({}, 'len(os.sched_getaffinity(0))'),
+    ({'JAX_NUM_CPU_DEVICES': '3'}, '3'),
+    ({'XLA_FLAGS': '--xla_force_host_platform_device_count=5'}, '5'),
+  ],
+)
+def test_each_core_is_a_device_unless_one_says_otherwise(environment, devices):
+  script = (
+    'import os, jax; from experiments import program\n'
+    'program.one_device_a_core()\n'
+    f'assert jax.device_count() == {devices}, jax.devices()\n'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', script],
+    cwd=ROOT,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'} | environment,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['figure_2', 'table_2a'])
+def test_paper_bs_smoke_configs_run(name, tmp_path, data_dir):
+  """About a minute each on one CPU core."""
+  config = f'--config=configs/paper/{name}.py:smoke'
+  where = {'TFDS_DATA_DIR': str(data_dir)}
+  for program in ('train', 'evaluate'):
+    finish(start(program, [config], tmp_path / 'runs', **where))
+  report = (tmp_path / 'runs/report.md').read_text()
+  assert 'One query, majority, best of several' in report
+
+
 @pytest.mark.slow
 def test_the_whole_smoke_config_runs(tmp_path):
   """About a minute on one CPU core."""
