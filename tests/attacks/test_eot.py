@@ -84,7 +84,7 @@ def attacked(recipe, num_parts, defense=None):
 def test_chunks_side_by_side_are_the_same_attack():
   (recipe,) = eot.eot(0.3, num_steps=5, num_draws=6)
   whole = attacked(recipe._replace(chunk=6), 1)
-  for chunk in (1, 2, 3):
+  for chunk in (1, 3):
     parts = attacked(recipe._replace(chunk=chunk), 6 // chunk)
     # Means of six in another order; signs of sums of noise are far from 0.
     np.testing.assert_allclose(parts.z, whole.z, atol=1e-6)

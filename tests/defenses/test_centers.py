@@ -270,7 +270,7 @@ def test_sampled_centers_lie_near_pixels_of_the_image(key):
     (lambda: c.fixed([0.0, 1.0]), r'shape \(2,\).*codes\[:, None\]'),
     (lambda: c.fixed(np.zeros((0, 3))), 'non-empty'),
     (lambda: c.fixed([[0.0], [255.0]]), r'\[0, 255\].*divide by 255'),
-    (lambda: c.fixed([[np.nan]]), 'nan'),
+    (lambda: c.fixed([[np.nan]]), 'NaN'),
   ],
 )
 def test_bad_arguments_are_named(build, message):

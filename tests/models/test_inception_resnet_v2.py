@@ -1,5 +1,6 @@
 """Inception-ResNet-v2: its published counts, NumPy runs, and Keras's files."""
 
+import importlib
 import sys
 
 import flax.linen as nn
@@ -7,12 +8,14 @@ import jax
 import numpy as np
 import pytest
 
-from rdefense.models import inception_resnet_v2 as module
 from rdefense.models.inception_resnet_v2 import (
   inception_resnet_v2,
   max_pool_3x3,
 )
 from rdefense.models.keras_weights import in_order, load_inception_resnet_v2
+
+# The package exports the function of the same name.
+module = importlib.import_module('rdefense.models.inception_resnet_v2')
 
 FEW = (2, 1, 2)  # of each block, where the whole network would take minutes
 FIRST = 8  # number of the first unnamed layer in the files written here

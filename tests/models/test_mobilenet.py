@@ -4,6 +4,7 @@ Weights and images lie beside the prepared datasets: `weights/*.npz` with the
 list of layers in `*.json`, and the NIPS-2017 development images.
 """
 
+import importlib
 import json
 
 import jax
@@ -13,7 +14,6 @@ import pytest
 
 from rdefense.data.nips17 import load_nips17
 from rdefense.data.sources import to_unit
-from rdefense.models import mobilenet as module
 from rdefense.models.base import num_params
 from rdefense.models.mobilenet import load_mobilenet, mobilenet
 from rdefense.models.mobilenet_tables import (
@@ -24,6 +24,9 @@ from rdefense.models.mobilenet_tables import (
   Stage,
   op_numbers,
 )
+
+# The package exports the function of the same name.
+module = importlib.import_module('rdefense.models.mobilenet')
 
 # Stem of the files, table, parameters, and how many of the 120 development
 # images it gets right: resized by Pillow to 8 bits (the reference: 85.0, 76.7
