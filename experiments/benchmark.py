@@ -11,8 +11,7 @@ gradients, a sign step after each, nothing left out of the batch. Only
 `time_to_accuracy` compares whole evaluations that come to the same accuracy,
 where leaving out what is fooled, and steps that fall, are the point; it also
 shows ours with the peer's number of steps. `--workdir` is one of
-`experiments.train` with the model `nat`. Each CPU core is a device of ours, as
-in `experiments.evaluate`.
+`experiments.train` with the model `nat`. Each CPU core is a device of ours.
 
 Peers (`make compare`) that are not installed are passed over.
 """

@@ -206,5 +206,4 @@ def main(argv):
 
 if __name__ == '__main__':
   flags.mark_flag_as_required('config')
-  program.one_device_a_core()
   program.run(main)
