@@ -128,6 +128,9 @@ def attack(
     margin, inside the threat; the key is consumed. Raises `ValueError` on
     images outside [0, 1] and labels that do not match.
   """
+  checks.check_at_least(
+    'num_draws', num_draws, 0, ': 0 is for a deterministic defense'
+  )
   oracle = through(logits_fn, defense, loss, backward)
   if num_draws:
     oracle = averaged(oracle, average)

@@ -11,7 +11,7 @@ and repeats at most one batch.
 from collections.abc import Callable, Mapping, Sequence
 import functools
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 import zlib
 
 import jax
@@ -25,14 +25,11 @@ from rdefense.attacks.wrappers import over_examples
 from rdefense.data.batches import Batch, batches
 from rdefense.data.sources import Arrays
 from rdefense.defenses.base import Defense
-from rdefense.gradients import (
-  chunk_size,
-  defended,
-  through,
-)
+from rdefense.gradients import defended, through
 from rdefense.judging import votes
 from rdefense.losses import margin
-from rdefense.parallel import Layout, layout, memory_budget, padded_size
+from rdefense.memory import bytes_needed, chunk_size, memory_budget
+from rdefense.parallel import Layout, layout, padded_size
 from rdefense.threats import STARTS, ball
 from rdefense.types import Array, Key, PyTree
 
@@ -126,6 +123,9 @@ def judge(
     `(draws [B, m] int32, margin [B] float32)`: predictions under each key,
     one of them where the defense is deterministic; mean margin.
   """
+  checks.check_at_least(
+    'num_draws', target.num_draws, 0, ': 0 is for a deterministic defense'
+  )
   where = layout() if where is None else where
   size = len(images)
   rows = np.minimum(np.arange(padded_size(where, size)), size - 1)
@@ -207,7 +207,8 @@ def attack(
   right, margins, draws = damage(z, choosing)
   gradients = np.zeros(len(z), np.int32)
   broken_by = np.full(len(z), -1, np.int32)
-  recipes = [r if r.chunk else r._replace(chunk=1) for r in recipes]
+  rows = rows_at_once(padded_size(where, len(z)) // where.num_devices)
+  recipes = with_chunks(target, recipes, z.shape[1:], rows)
   # What a recipe has beaten, or what it leaves out as wrong unattacked, stays
   # so: a later recipe that keeps its last iterate must not undo it.
   every_example = all(recipe.every_example for recipe in recipes)
@@ -254,10 +255,10 @@ def attack(
 
 
 @functools.cache
-def _bytes_per_draw(apply, defend, loss, backward, shape, tree, leaves) -> int:
-  """What one gradient of one image takes besides its inputs, by XLA's account.
+def _bytes_per_draw(apply, defend, loss, backward, shape, tree, structs) -> int:
+  """What the gradient of one image through one draw takes.
 
-  The steepness of a surrogate changes nothing in it, nor do parameters.
+  Neither parameters nor the steepness of a surrogate change anything in it.
   """
 
   def evaluate(operands, key, x, y):
@@ -266,18 +267,9 @@ def _bytes_per_draw(apply, defend, loss, backward, shape, tree, leaves) -> int:
     oracle = through(logits_fn, defend(codes, 1.0), loss, backward)
     return oracle.evaluate(key, x, y, 0)
 
-  compiled = (
-    jax.jit(evaluate)
-    .lower(
-      jax.tree.unflatten(tree, leaves),
-      jax.random.key(0),
-      jax.ShapeDtypeStruct(shape, np.float32),
-      np.int32(0),
-    )
-    .compile()
-  )
-  memory: Any = compiled.memory_analysis()
-  return memory.temp_size_in_bytes
+  operands = jax.tree.unflatten(tree, structs)
+  x = jax.ShapeDtypeStruct(shape, np.float32)
+  return bytes_needed(evaluate, operands, jax.random.key(0), x, np.int32(0))
 
 
 def with_chunks(
@@ -292,28 +284,30 @@ def with_chunks(
     rows: images side by side on one device.
 
   Raises:
-    ValueError: where a chunk does not divide the draws.
+    ValueError: on a negative number of draws, and where a chunk does not
+      divide them.
   """
-
-  operands = target.params, target.codes
-  leaves = jax.tree.leaves(operands)
+  leaves, tree = jax.tree.flatten((target.params, target.codes))
+  structs = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves)
 
   def fitted(recipe: Recipe) -> Recipe:
-    num_draws = max(1, recipe.num_draws)
-    if recipe.chunk or num_draws == 1:
-      chunk = max(1, recipe.chunk)
-      if num_draws % chunk:
-        raise ValueError(
-          f'chunk={chunk} of {recipe.name} does not divide its {num_draws} '
-          'draws: take a divisor, or 0 to have one chosen.'
-        )
-      return recipe._replace(chunk=chunk)
-    needed = rows * _bytes_per_draw(
-      target.apply, target.defend, recipe.loss, recipe.backward, shape,
-      jax.tree.structure(operands),
-      tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves),
+    checks.check_at_least(
+      'num_draws', recipe.num_draws, 0, ': 0 is for a deterministic defense'
     )
-    chunk = chunk_size(recipe.num_draws, needed, memory_budget())
+    num_draws = max(1, recipe.num_draws)
+    if not recipe.chunk and num_draws > 1:
+      needed = rows * _bytes_per_draw(
+        target.apply, target.defend, recipe.loss, recipe.backward, shape, tree,
+        structs,
+      )
+      chunk = chunk_size(num_draws, needed, memory_budget())
+    else:
+      chunk = max(1, recipe.chunk)
+    if num_draws % chunk:
+      raise ValueError(
+        f'chunk={chunk} of {recipe.name} does not divide its {num_draws} '
+        'draws: take a divisor, or 0 to have one chosen.'
+      )
     return recipe._replace(chunk=chunk)
 
   return tuple(map(fitted, recipes))
@@ -359,9 +353,6 @@ def evaluate(
   total = len(arrays.images)
   total = total if num_examples is None else min(num_examples, total)
   checks.check_labels(arrays.labels, len(arrays.images), arrays.num_classes)
-  where = layout() if where is None else where
-  rows = rows_at_once(padded_size(where, batch_size) // where.num_devices)
-  recipes = with_chunks(target, recipes, arrays.images.shape[1:], rows)
   finished = records.completed(directory)
   robust, seen = 0, 0
   with tqdm.tqdm(total=total, desc=title, unit='img') as bar:

@@ -18,13 +18,7 @@ from rdefense.types import (
   Oracle,
 )
 
-__all__ = [
-  'AVERAGES',
-  'averaged',
-  'chunk_size',
-  'defended',
-  'through',
-]
+__all__ = ['AVERAGES', 'averaged', 'defended', 'through']
 
 AVERAGES = ('loss', 'probability', 'log_probability')
 
@@ -178,22 +172,3 @@ def averaged(oracle: Oracle, average: str = 'loss', chunk: int = 1) -> Oracle:
     return last, jnp.bool_(True)
 
   return Oracle(evaluate, combine, refresh)
-
-
-def chunk_size(num_draws: int, bytes_per_draw: int, budget: int) -> int:
-  """The most draws side by side that divide `num_draws` and fit the budget.
-
-  Args:
-    num_draws: of one averaged gradient.
-    bytes_per_draw: of all images side by side.
-    budget: bytes.
-
-  Returns:
-    At least 1, whatever the budget.
-
-  >>> chunk_size(20, 300, 1500), chunk_size(20, 300, 0)
-  (5, 1)
-  """
-  checks.check_at_least('num_draws', num_draws, 1, '')
-  divisors = (n for n in range(num_draws, 0, -1) if num_draws % n == 0)
-  return next((n for n in divisors if n * bytes_per_draw <= budget), 1)

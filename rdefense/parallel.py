@@ -5,9 +5,7 @@ from typing import NamedTuple
 import jax
 from jax.sharding import AxisType, NamedSharding
 
-__all__ = ['Layout', 'layout', 'memory_budget', 'padded_size']
-
-_CPU_BUDGET = 64 * 2**20  # larger working sets leave a CPU's caches
+__all__ = ['Layout', 'layout', 'padded_size']
 
 
 class Layout(NamedTuple):
@@ -51,13 +49,3 @@ def padded_size(where: Layout, count: int) -> int:
   5
   """
   return -(-count // where.num_devices) * where.num_devices
-
-
-def memory_budget() -> int:
-  """Bytes that draws side by side may take of one device.
-
-  Half of an accelerator's memory; on a CPU little, because more draws at once
-  do not make it faster.
-  """
-  stats = jax.local_devices()[0].memory_stats() or {}  # none on a CPU
-  return stats['bytes_limit'] // 2 if 'bytes_limit' in stats else _CPU_BUDGET

@@ -433,3 +433,15 @@ def test_chunks_are_chosen_where_none_is_given():
   assert [recipe.chunk for recipe in chosen] == [4, 1]  # tiny images all fit
   (alone,) = evaluation.with_chunks(target, (EOT,), SHAPE, 10**9)
   assert alone.chunk == 1
+
+
+def test_fewer_than_no_draws_are_an_error():
+  target = evaluation.Target(linear, shift, PARAMS, None, num_draws=3)
+  with pytest.raises(ValueError, match='num_draws=-1 must be at least 0'):
+    evaluation.with_chunks(target, (EOT._replace(num_draws=-1),), SHAPE, 10)
+  (batch,) = batches(ARRAYS, 56)
+  with pytest.raises(ValueError, match='num_draws=-2 must be at least 0'):
+    evaluation.judge(
+      target._replace(num_draws=-2), jax.random.key(0), batch.index,
+      batch.image, batch.label,
+    )

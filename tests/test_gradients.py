@@ -223,13 +223,3 @@ def test_bad_averages_are_one_sentence(options, message):
   single = gradients.through(logits_fn, NOISY, losses.margin)
   with pytest.raises(ValueError, match=message):
     gradients.averaged(single, **options)
-
-
-def test_a_chunk_divides_and_fits():
-  for num_draws in (1, 7, 20, 64):
-    for budget in (0, 10, 35, 1000):
-      chunk = gradients.chunk_size(num_draws, 10, budget)
-      assert num_draws % chunk == 0
-      assert chunk == 1 or 10 * chunk <= budget
-      larger = [n for n in range(chunk + 1, num_draws + 1) if 10 * n <= budget]
-      assert not any(num_draws % n == 0 for n in larger)
