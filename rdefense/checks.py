@@ -10,6 +10,7 @@ import numpy as np
 
 __all__ = [
   'check_at_least',
+  'check_channels',
   'check_choice',
   'check_codes',
   'check_images',
@@ -32,6 +33,15 @@ def check_positive(name: str, value, hint: str = '') -> None:
   """Raises `ValueError` unless `value > 0`; traced values pass."""
   if _concrete(value) and not value > 0:
     raise ValueError(f'{name}={value} must be positive{hint}.')
+
+
+def check_channels(x, codes) -> None:
+  """Raises `ValueError` unless pixels `[..., C]` and codes `[k, C]` agree."""
+  if x.shape[-1] != codes.shape[-1]:
+    raise ValueError(
+      f'image has {x.shape[-1]} channels, the codes have {codes.shape[-1]}: '
+      'this codebook was fitted on other data.'
+    )
 
 
 def check_choice(name: str, value, choices) -> None:

@@ -209,11 +209,7 @@ def fixed(codes) -> Chooser:
 
   def choose(key: Key, samples: Array) -> Array:
     del key
-    if samples.shape[-1] != codes.shape[-1]:
-      raise ValueError(
-        f'codes have {codes.shape[-1]} channels, image has '
-        f'{samples.shape[-1]}: this codebook was fitted on other data.'
-      )
+    checks.check_channels(samples, codes)
     return codes
 
   return choose

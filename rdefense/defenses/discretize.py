@@ -110,16 +110,9 @@ def nearest_code(codes, alpha=10.0, norm: str = 'linf') -> Defense:
   checks.check_positive('alpha', alpha, ': the surrogate has to follow T')
   checks.check_choice('norm', norm, NORMS)
 
-  def check_channels(x: Array) -> None:
-    if x.shape[-1] != codes.shape[-1]:
-      raise ValueError(
-        f'image has {x.shape[-1]} channels, the codes have {codes.shape[-1]}: '
-        'this codebook was fitted on other data.'
-      )
-
   def apply(key: Key, x: Array) -> Array:
     del key
-    check_channels(x)
+    checks.check_channels(x, codes)
     index = jnp.argmin(channel_distance(x, codes, norm), axis=-1)
     if len(codes) > _FEW_CODES:
       return codes[index]
@@ -131,7 +124,7 @@ def nearest_code(codes, alpha=10.0, norm: str = 'linf') -> Defense:
 
   def surrogate(key: Key, x: Array) -> Array:
     del key
-    check_channels(x)
+    checks.check_channels(x, codes)
     return soft_assignment(x, codes, alpha, norm)
 
   return Defense(apply, surrogate)

@@ -17,14 +17,13 @@ References:
 """
 
 from collections.abc import Callable
-import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rdefense import checks
 from rdefense.defenses.base import Defense
+from rdefense.pooling import check_pooling, max_pool_valid
 from rdefense.types import Array, Key
 
 __all__ = [
@@ -49,40 +48,6 @@ PAPER_B_POOLING = (
   (0.1, 2, 4),
   (0.3, 2, 7),
 )
-
-
-def max_pool_valid(x: Array, window: int, stride: int) -> Array:
-  """Maxima over windows that lie inside the image (VALID padding).
-
-  As maxima of strided slices, rows before columns; a tie sends half of the
-  gradient each way. An l_inf distance between images does not grow.
-
-  Args:
-    x: image `[H, W, C]`.
-    window: height and width of a window.
-    stride: between windows.
-
-  Returns:
-    `[(H - window) // stride + 1, (W - window) // stride + 1, C]`.
-
-  Raises:
-    ValueError: unless window and stride are 1 at least and at most the
-      image's smaller side.
-  """
-  _check_pooling(window, stride)
-  for name, value in (('window', window), ('stride', stride)):
-    if value > min(x.shape[:2]):
-      raise ValueError(
-        f'{name}={value} is larger than the image, which is '
-        f'{x.shape[0]}x{x.shape[1]}.'
-      )
-  for axis in (0, 1):
-    end = x.shape[axis] - window + 1  # of the places where a window begins
-    slices = [
-      jax.lax.slice_in_dim(x, i, i + end, stride, axis) for i in range(window)
-    ]
-    x = functools.reduce(jnp.maximum, slices)
-  return x
 
 
 def resize_bilinear(x: Array, size: int, method: str = 'legacy') -> Array:
@@ -121,11 +86,6 @@ def _hats(length: int, size: int, method: str) -> np.ndarray:
   return np.maximum(1 - distance, 0).astype(np.float32)
 
 
-def _check_pooling(window: int, stride: int) -> None:
-  checks.check_at_least('window', window, 1)
-  checks.check_at_least('stride', stride, 1)
-
-
 def _check_resize(size: int, method: str) -> None:
   checks.check_at_least('size', size, 1)
   checks.check_choice('method', method, METHODS)
@@ -155,7 +115,7 @@ def max_pooling(window: int, stride: int) -> Defense:
     ValueError: if window < 1 or stride < 1, and (when traced) if one of them
       is larger than the image.
   """
-  _check_pooling(window, stride)
+  check_pooling(window, stride)
   return _keyless(lambda x: max_pool_valid(x, window, stride))
 
 
@@ -195,7 +155,7 @@ def down_sample(
       and (when traced) if window or stride is larger than the image, or the
       image is not square and no size is given.
   """
-  _check_pooling(window, stride)
+  check_pooling(window, stride)
   _check_resize(1 if size is None else size, method)
 
   def fn(x: Array) -> Array:

@@ -20,14 +20,15 @@ References:
   keras.applications.inception_resnet_v2 (names, order, epsilon 0.001).
 """
 
+import functools
+
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from rdefense import checks
 from rdefense.models.base import Classifier, classifier
 from rdefense.models.preprocess import preprocessed
-from rdefense.types import Array
+from rdefense.pooling import max_pool_valid
 
 __all__ = ['NUM_BLOCKS', 'inception_resnet_v2', 'max_pool_3x3']
 
@@ -50,24 +51,7 @@ _MIXED_7A = (
 _BLOCK8 = (((192, 1),), ((192, 1), (224, (1, 3)), (256, (3, 1))))
 
 
-def max_pool_3x3(x: Array) -> Array:
-  """3x3 max-pooling with stride 2 and no padding, as maxima of slices.
-
-  Ties share the gradient (`reduce_window` sends all of it to one).
-
-  Args:
-    x: `[B, H, W, C]`, H and W at least 3.
-
-  Returns:
-    `[B, (H - 1) // 2, (W - 1) // 2, C]`.
-  """
-  for axis in (1, 2):
-    last = 2 * ((x.shape[axis] - 1) // 2) - 1
-    first, second, third = (
-      jax.lax.slice_in_dim(x, i, i + last, 2, axis) for i in range(3)
-    )
-    x = jnp.maximum(jnp.maximum(first, second), third)
-  return x
+max_pool_3x3 = functools.partial(max_pool_valid, window=3, stride=2)
 
 
 class ConvNorm(nn.Module):

@@ -295,7 +295,8 @@ def test_more_centers_than_samples_are_refused(choose, key):
 
 
 def test_codes_of_other_channels_are_refused(key):
-  with pytest.raises(ValueError, match='codes have 3 channels, image has 1'):
+  message = 'image has 1 channels, the codes have 3'
+  with pytest.raises(ValueError, match=message):
     c.fixed(SAMPLES)(key, jnp.zeros((2, 2, 1)))
 
 

@@ -288,5 +288,6 @@ def test_bad_arguments_of_the_others_are_named(build, message):
 @pytest.mark.parametrize('side', ['apply', 'surrogate'])
 def test_an_image_of_other_channels_is_refused(build, side, key):
   fn = getattr(build(CODES, 0.1, 40.0), side)
-  with pytest.raises(ValueError, match='codes have 3 channels, image has 1'):
+  message = 'image has 1 channels, the codes have 3'
+  with pytest.raises(ValueError, match=message):
     fn(key, jnp.zeros((2, 2, 1)))

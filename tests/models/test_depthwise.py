@@ -38,17 +38,6 @@ def loops(x, kernel, stride):
   return y
 
 
-def grouped(x, kernel, stride):
-  return jax.lax.conv_general_dilated(
-    x,
-    kernel,
-    (stride, stride),
-    'SAME',
-    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    feature_group_count=x.shape[-1],
-  )
-
-
 @pytest.mark.parametrize('height, width, kernel, stride', CASES, ids=str)
 def test_it_is_the_sum_in_the_definition(height, width, kernel, stride):
   x, w = draw(height, width, kernel)
@@ -59,7 +48,7 @@ def test_it_is_the_sum_in_the_definition(height, width, kernel, stride):
 
 @pytest.mark.parametrize('height, width, kernel, stride', CASES, ids=str)
 def test_both_derivatives_are_those_of_a_grouped_convolution(
-  height, width, kernel, stride
+  grouped, height, width, kernel, stride
 ):
   x, w = draw(height, width, kernel)
   y, expected = jax.vjp(lambda x, w: grouped(x, w, stride), x, w)

@@ -187,7 +187,7 @@ def test_resizing_inside_changes_few_predictions(published, images):
 
 @pytest.mark.slow
 def test_the_input_gradient_is_that_of_grouped_convolutions(
-  published, images, monkeypatch
+  published, images, monkeypatch, grouped
 ):
   x = to_unit(images.images[0])
 
@@ -209,17 +209,6 @@ def test_the_input_gradient_is_that_of_grouped_convolutions(
 # ---------------------------------------------------------- a small network
 
 
-def grouped(x, kernel, stride):
-  return jax.lax.conv_general_dilated(
-    x,
-    kernel,
-    (stride, stride),
-    'SAME',
-    dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    feature_group_count=x.shape[-1],
-  )
-
-
 @pytest.fixture(scope='module')
 def small():
   net = mobilenet(SMALL, NUM_SMALL)
@@ -231,7 +220,7 @@ def small():
 
 
 def test_the_gradient_of_a_small_one_is_that_of_grouped_convolutions(
-  small, monkeypatch
+  small, monkeypatch, grouped
 ):
   net, params, x = small
 
