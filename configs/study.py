@@ -91,6 +91,16 @@ def in_order(runs) -> list[str]:
   return order[1:]
 
 
+def check_defense(config, owner: str, name: str) -> None:
+  """Raises `ValueError` where `owner` names no defense of the config."""
+  if name not in config.defenses:
+    listed = ', '.join(config.defenses)
+    raise ValueError(
+      f'{owner} names the defense {name!r}, which is none of this config: '
+      f'{listed}.'
+    )
+
+
 def with_codebook(config, name: str, radius: float) -> None:
   """Sets the codebook by name; `radius` is Algorithm 1's, in [0, 1] units."""
   config.codebook_name = name
@@ -129,7 +139,16 @@ def honest_randomness(
   The randomness frozen to one known value, where the attack must succeed; one
   budget of gradients spent on many steps of one draw and on few steps of
   `num_draws`; and draws a step from 1 to 64.
+
+  Raises:
+    ValueError: if the draws do not divide the budget.
   """
+  if budget % num_draws:
+    raise ValueError(
+      f'budget={budget} is no multiple of num_draws={num_draws}: the two '
+      'attacks would not cost the same.'
+    )
+
   def run(**changes):
     return attack_run(
       'eot', ('randomized',), num_examples=num_examples, alpha=alpha, **changes

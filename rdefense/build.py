@@ -150,30 +150,15 @@ def defend(config: Mapping[str, Any]) -> Callable:
       return lambda codes, alpha: defenses.nearest_code(
         codes, alpha, **options
       )
-    case 'binning':
-      return lambda codes, alpha: defenses.binning(alpha=alpha, **options)
-    case 'thermometer':
-      return lambda codes, alpha: defenses.thermometer(**options)
-    case 'bit_depth':
-      return lambda codes, alpha: defenses.bit_depth(**options)
-    case 'bit_depth_steep':
-      return lambda codes, alpha: defenses.bit_depth_steep(**options)
-    case 'jpeg':
-      return lambda codes, alpha: defenses.jpeg(**options)
-    case 'jpeg_as_coded':
-      return lambda codes, alpha: defenses.jpeg_as_coded(**options)
-    case 'total_variation':
-      return lambda codes, alpha: defenses.total_variation(**options)
-    case 'resize_padding':
-      return lambda codes, alpha: defenses.resize_padding(**options)
-    case 'gaussian':
-      return lambda codes, alpha: defenses.gaussian(**options)
-    case 'rand_disc' | 'rand_disc_steep' | 'rand_disc_fixed':
+    case 'binning' | 'rand_disc' | 'rand_disc_steep' | 'rand_disc_fixed':
       make = getattr(defenses, name)
       return lambda codes, alpha: make(alpha=alpha, **options)
     case 'rand_mix' | 'rand_mix_fixed':
       make = getattr(defenses, name)
       return lambda codes, alpha: make(surrogate_alpha=alpha, **options)
+  if name in _DEFENSES:
+    make = getattr(defenses, name)
+    return lambda codes, alpha: make(**options)
   raise _unknown('defense', name, _DEFENSES)
 
 
@@ -209,16 +194,8 @@ def attack_recipes(
       if kind == 'plain':
         arguments |= {'alphas': (10.0,), 'backward': ('identity', 'bpda')}
       return recipes.adaptive(eps, **arguments)
-    case 'paper_b':
-      return eot.paper_b(eps, **arguments)
-    case 'paper_b_imagenet':
-      return eot.paper_b_imagenet(eps, **arguments)
-    case 'paper_b_cw':
-      return eot.paper_b_cw(eps, **arguments)
-    case 'eot':
-      return eot.eot(eps, **arguments)
-    case 'strongest':
-      return eot.strongest(eps, **arguments)
+    case 'paper_b' | 'paper_b_imagenet' | 'paper_b_cw' | 'eot' | 'strongest':
+      return getattr(eot, config['name'])(eps, **arguments)
   raise _unknown('attack', config['name'], _ATTACKS)
 
 

@@ -3,7 +3,7 @@
 Each step follows the gradient averaged over `num_draws` draws of the defense;
 T steps of n draws cost (T + 1) n gradients an example. At one budget, many
 steps of one draw and few steps of many draws are two attacks, and the stronger
-counts: `equal_budget` has both.
+counts: see `configs.study.honest_randomness`.
 
 References:
   Athalye, Engstrom, Ilyas, Kwok, Synthesizing robust adversarial examples,
@@ -18,13 +18,11 @@ from rdefense.attacks.recipes import Recipe, sign
 
 __all__ = [
   'eot',
-  'equal_budget',
   'paper_b',
   'paper_b_cw',
   'paper_b_imagenet',
   'strongest',
 ]
-
 
 # One function each, so that what was compiled for it is found again.
 _LOG_PROBABILITY = losses.log_probability(0.01)
@@ -117,31 +115,6 @@ def paper_b_cw(
   """The same with the loss of Carlini and Wagner at kappa 50 (B6, prose)."""
   (recipe,) = paper_b_imagenet(eps, num_steps, num_draws, alpha)
   return (recipe._replace(name='paper_b_cw', loss=_CW),)
-
-
-def equal_budget(
-  eps: float, budget: int = 800, num_draws: int = 20, **changes
-) -> tuple[tuple[Recipe, ...], tuple[Recipe, ...]]:
-  """The same number of gradients as many steps of one draw, and as few.
-
-  Args:
-    eps: radius in [0, 1] pixel units.
-    budget: gradients an example.
-    num_draws: of the second; divides the budget.
-    **changes: passed on to `eot`.
-
-  Raises:
-    ValueError: if the draws do not divide the budget.
-  """
-  if budget % num_draws:
-    raise ValueError(
-      f'budget={budget} is no multiple of num_draws={num_draws}: the two '
-      'attacks would not cost the same.'
-    )
-  many = eot(eps, budget, 1, name=f'eot1x{budget}', **changes)
-  steps = budget // num_draws
-  few = eot(eps, steps, num_draws, name=f'eot{num_draws}x{steps}', **changes)
-  return many, few
 
 
 def strongest(

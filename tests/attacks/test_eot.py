@@ -26,14 +26,6 @@ def noisy(codes, alpha):
   return rand_disc_fixed([[0.0], [1.0]], 0.15, alpha)
 
 
-def test_one_budget_is_the_same_number_of_gradients():
-  (many,), (few,) = eot.equal_budget(0.1, 800, 20)
-  assert many.num_steps * many.num_draws == few.num_steps * few.num_draws == 800
-  assert many.name != few.name
-  with pytest.raises(ValueError, match='budget=801 is no multiple of num_'):
-    eot.equal_budget(0.1, 801, 20)
-
-
 def test_paper_bs_attack_is_as_its_protocol_says():
   (recipe,) = eot.paper_b(0.1)
   assert (recipe.num_steps, recipe.num_draws) == (40, 20)
