@@ -388,12 +388,14 @@ def table(figures: Mapping[str, Figure]) -> str:
   return '\n'.join(lines)
 
 
-def entries(figures: Mapping[str, Figure]) -> dict[str, Entry]:
+def entries(
+  figures: Mapping[str, Figure], program: str = 'benchmark'
+) -> dict[str, Entry]:
   """Figures with their surroundings, as docs/results.json holds them."""
   about = provenance.environment()
   commit = about['commit'] or 'not a checkout'
   commit += '+changes' if about['dirty'] else ''
-  words = ['python -m experiments.benchmark', *map(shlex.quote, sys.argv[1:])]
+  words = [f'python -m experiments.{program}', *map(shlex.quote, sys.argv[1:])]
   found = {}
   for name, figure in figures.items():
     low, value, high = figure.quartiles
@@ -406,15 +408,23 @@ def entries(figures: Mapping[str, Figure]) -> dict[str, Entry]:
 
 def main(argv):
   """Measures, prints the table, publishes where asked to."""
+  run(
+    argv, lambda quick: measure(QUICK if quick else FULL, _WORKDIR.value),
+    'benchmark',
+  )
+
+
+def run(argv, measured: Callable[[bool], dict[str, Figure]], program: str):
+  """`main` of this program and of others that measure: `measured(quick)`."""
   if len(argv) > 1:
     raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
   logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
   if _QUICK.value and _PUBLISH.value:
     raise app.UsageError('--quick measures nothing worth a --publish.')
-  figures = measure(QUICK if _QUICK.value else FULL, _WORKDIR.value)
+  figures = measured(_QUICK.value)
   print(table(figures))
   if _PUBLISH.value:
-    publish(_RESULTS, entries(figures))
+    publish(_RESULTS, entries(figures, program))
 
 
 if __name__ == '__main__':

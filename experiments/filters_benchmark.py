@@ -15,22 +15,17 @@ defaults: paper B's twenty gradient steps, and ten iterations of L-BFGS on
 each channel of a randomly masked image; that ratio is of time alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 import importlib.util
-from pathlib import Path
-import shlex
-import sys
 from typing import NamedTuple
 
-from absl import app, flags, logging
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from experiments import benchmark, program
-from experiments.benchmark import Figure, table, take_turns
-from experiments.publish import Entry, publish
+from experiments.benchmark import Figure, take_turns
 from rdefense import data
 from rdefense.attacks import over_examples
 from rdefense.defenses.base import Defense
@@ -38,7 +33,6 @@ from rdefense.defenses.discretize import thermometer
 from rdefense.defenses.jpeg import jpeg
 from rdefense.defenses.total_variation import total_variation
 
-_RESULTS = Path('docs') / 'results.json'
 _QUALITY, _NUM_LEVELS = 50, 10  # ART's defaults
 
 
@@ -156,28 +150,11 @@ def measure(size: Size) -> dict[str, Figure]:
   return figures
 
 
-def entries(figures: Mapping[str, Figure]) -> dict[str, Entry]:
-  """Figures with their surroundings, as docs/results.json holds them."""
-  words = ['python -m experiments.filters_benchmark']
-  command = ' '.join([*words, *map(shlex.quote, sys.argv[1:])])
-  return {
-    key: entry._replace(command=command)
-    for key, entry in benchmark.entries(figures).items()
-  }
-
-
 def main(argv):
   """Measures, prints the table, publishes where asked to."""
-  if len(argv) > 1:
-    raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
-  logging.set_verbosity(logging.WARNING)
-  quick, to_publish = flags.FLAGS.quick, flags.FLAGS.publish
-  if quick and to_publish:
-    raise app.UsageError('--quick measures nothing worth a --publish.')
-  figures = measure(QUICK if quick else FULL)
-  print(table(figures))
-  if to_publish:
-    publish(_RESULTS, entries(figures))
+  benchmark.run(
+    argv, lambda quick: measure(QUICK if quick else FULL), 'filters_benchmark'
+  )
 
 
 if __name__ == '__main__':

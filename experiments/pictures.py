@@ -29,10 +29,10 @@ def lead(settings) -> str:
   return 'Accuracy under the strongest attack run: ' + ', '.join(parts) + '.'
 
 
-def table_only(results, eps):
+def table_only(results):
   """Results without the other radii of the curves, which have a figure."""
   def kept(tallies):
-    return {c: t for c, t in tallies.items() if t['eps'] in (0.0, eps)}
+    return {c: t for c, t in tallies.items() if t['in_table']}
 
   settings = {
     name: setting | {'conditions': kept(setting['conditions'])}

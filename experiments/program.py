@@ -19,8 +19,8 @@ _OURS = ('rdefense', 'experiments', 'configs', '__main__')
 def one_device_a_core() -> None:
   """Makes each CPU core a device, so that examples are split over them.
 
-  Split so, two cores attack half as fast again as when XLA runs every
-  operation of one batch on both. Call it before JAX starts; whoever has set
+  For large networks: one batch whose every operation XLA runs on all cores
+  leaves them idle in between. Call it before JAX starts; whoever has set
   `JAX_NUM_CPU_DEVICES`, or forces a count in `XLA_FLAGS`, keeps it.
   """
   forced = 'device_count' in os.environ.get('XLA_FLAGS', '')

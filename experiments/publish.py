@@ -28,6 +28,7 @@ from rdefense.report import Published
 __all__ = [
   'Entry',
   'entries',
+  'prefix',
   'publish',
   'published_key',
   'references',
@@ -104,6 +105,17 @@ def publish(path: str | os.PathLike, new: Mapping[str, Entry]) -> None:
     files.write_bytes(path.with_name('RESULTS.md'), text.encode())
   finally:
     os.close(lock)
+
+
+def prefix(dataset: str, codebook: str) -> str:
+  """What the keys of an evaluation begin with.
+
+  >>> prefix('mnist', 'medoids'), prefix('mnist', 'density')
+  ('mnist/medoids', 'mnist')
+  >>> prefix('nips17', '')  # no codebook at all
+  'nips17'
+  """
+  return dataset if codebook in ('', _DEFAULT) else f'{dataset}/{codebook}'
 
 
 def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:

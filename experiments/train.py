@@ -140,6 +140,8 @@ def main(argv):
   logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
   config, workdir = _CONFIG.value, _WORKDIR.value
   provenance.claim(workdir, config.to_dict())
+  for name, run in config.runs.items():
+    study.check_defense(config, f'run {name}', run.defense)
   known = study.in_order(config.runs)
   for name in _ONLY.value:
     if name not in known:

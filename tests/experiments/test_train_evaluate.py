@@ -223,6 +223,21 @@ def mistakes(folder, trained):
     'no_checkpoint': start('evaluate', SMALL, folder / 'f'),
     'other_config': start('train', [*NAT, '--config.seed=7'], other),
     'unknown_run': start('train', [*SMALL, '--only=nonsense'], folder / 'g'),
+    'unknown_setting': start(
+      'evaluate', [SMOKE, "--config.only=('nonsense',)"], folder / 'h'
+    ),
+    'unknown_defense': start(
+      'train', [*SMALL, '--config.runs.nat.defense=nonsense'], folder / 'i'
+    ),
+    'no_weights': start(
+      'evaluate',
+      [
+        '--config=configs/paper/table_2a.py:smoke',
+        '--config.model.weights=absent/file.npz',
+        '--config.data.name=digits',
+      ],
+      folder / 'j',
+    ),
   }
   return {
     name: (process.wait(timeout=600), process.stderr_path.read_text())
@@ -241,6 +256,9 @@ def mistakes(folder, trained):
     ('no_checkpoint', ['no checkpoint in', 'nat', 'experiments.train']),
     ('other_config', ['another config', 'seed', '0', '7']),
     ('unknown_run', ['--only=nonsense', 'nat, adv']),
+    ('unknown_setting', ['--config.only=nonsense', 'adv_pre, disc_adv_pre']),
+    ('unknown_defense', ['run nat', "'nonsense'", 'discretized, none']),
+    ('no_weights', ['absent/file.npz', 'kept elsewhere']),
   ],
   ids=lambda value: value if isinstance(value, str) else '',
 )

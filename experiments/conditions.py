@@ -1,0 +1,60 @@
+"""What a setting of a study is evaluated under: attacks at radii, and names.
+
+`clean` comes first; then each attack of the config that is `on` for the kind
+of the setting, at the radii of its table and at those of its curve, under
+names such as `eps0.3/paper_a`.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from rdefense import build
+
+__all__ = ['Condition', 'conditions', 'judged', 'radius']
+
+
+class Condition(NamedTuple):
+  """One attack at one radius on the first so many examples."""
+
+  name: str
+  recipes: tuple
+  eps: float
+  num_examples: int | None
+  in_table: bool = True  # a curve's other radii have a figure instead
+  frozen: bool = False  # is the defense's randomness fixed, and known
+
+
+def conditions(config, kind: str) -> Iterator[Condition]:
+  """What a setting of some kind is evaluated under, clean accuracy first."""
+  yield Condition('clean', (), 0.0, None)
+  for name, attack in config.attacks.items():
+    if kind not in attack.on:
+      continue
+    radii = attack.radii or (float(config.threat.eps),)
+    for eps in sorted({*radii, *attack.curve}):
+      in_table, frozen = eps in radii, attack.get('frozen', False)
+      count = attack.num_examples if in_table else attack.curve_examples
+      chosen = build.attack_recipes(
+        attack.to_dict(), eps, 'transformed' if frozen else kind
+      )
+      yield Condition(
+        f'{radius(config, eps)}/{name}', chosen, eps, count or None, in_table,
+        frozen,
+      )
+
+
+def radius(config, eps: float) -> str:
+  """Of a condition's name, such as `eps0.1`."""
+  return f'eps{eps * config.threat.unit:g}'
+
+
+def judged(condition: Condition, kind: str) -> str:
+  """What a condition's figure stands for, in words for the report."""
+  if condition.frozen:
+    return 'best iterate, randomness frozen'
+  if kind == 'randomized' and not condition.recipes:
+    return 'one query'
+  if len(condition.recipes) > 1:
+    return f'worst case of {len(condition.recipes)} attacks'
+  keeps = {recipe.keep for recipe in condition.recipes}
+  return 'last iterate' if keeps == {'last'} else 'best iterate'

@@ -1,0 +1,59 @@
+"""Which conditions a config comes to, and what of them the table shows."""
+
+from configs import mnist
+from configs.paper import figure_2, table_2a
+from experiments import conditions, pictures, publish
+
+
+def names(config, kind, in_table=None):
+  found = conditions.conditions(config, kind)
+  return [c.name for c in found if in_table in (None, c.in_table)]
+
+
+def test_a_curves_other_radii_are_not_in_the_table():
+  config = mnist.get_config()
+  assert names(config, 'plain', True) == [
+    'clean', 'eps0.3/adaptive', 'eps0.3/pgd100'
+  ]
+  assert names(config, 'plain', False) == ['eps0.1/pgd100', 'eps0.2/pgd100']
+
+
+def test_every_radius_of_a_table_is_in_it():
+  config = table_2a.get_config()
+  expected = ['clean', *(f'eps{e}/paper_b' for e in (1, 2, 4))]
+  assert names(config, 'transformed', True) == expected
+  assert not names(config, 'transformed', False)
+
+
+def test_radii_and_curve_have_their_numbers_of_examples():
+  config = figure_2.get_config()
+  found = {c.name: c for c in conditions.conditions(config, 'randomized')}
+  assert found['eps0.05/paper_b'].num_examples == 1000
+  assert found['eps0.07/paper_b'].num_examples == 300
+  assert found['eps0.1/frozen'].frozen and not found['clean'].frozen
+  assert {r.num_draws for r in found['eps0.1/frozen'].recipes} == {0}
+
+
+def test_the_table_leaves_out_what_is_marked():
+  results = {
+    'title': 'any',
+    'settings': {
+      'a': {
+        'conditions': {
+          'kept': {'in_table': True}, 'curve': {'in_table': False}
+        }
+      }
+    },
+  }
+  shown = pictures.table_only(results)
+  assert list(shown['settings']['a']['conditions']) == ['kept']
+  assert len(results['settings']['a']['conditions']) == 2
+
+
+def test_keys_of_every_config_can_be_published(tmp_path):
+  for config in (mnist.get_config('medoids'), figure_2.get_config()):
+    key = publish.prefix(config.name, config.codebook_name) + '/a/clean'
+    entry = publish.Entry(
+      1.0, 0.0, 2.0, 5, 'small', 'c', 'f' * 40, 'cpu', 'today', '%'
+    )
+    publish.publish(tmp_path / 'results.json', {key: entry})
