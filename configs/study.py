@@ -108,20 +108,31 @@ def with_codebook(config, name: str, radius: float) -> None:
   config.codebook = ml_collections.ConfigDict(CODEBOOKS[name] | extra)
 
 
-def setting(model: str, defense: str, description: str) -> dict:
-  """What is evaluated: a model and, by their names, the defense before it."""
-  return {'model': model, 'defense': defense, 'description': description}
+def setting(
+  model: str, defense: str, description: str, network: str = ''
+) -> dict:
+  """What is evaluated: a model and, by their names, the defense before it.
+
+  `network` is one of `config.networks`; by default `config.model`.
+  """
+  return {
+    'model': model, 'defense': defense, 'description': description,
+    'network': network,
+  }
 
 
 def attack_run(name: str, on: tuple[str, ...] = KINDS, **changes) -> dict:
   """One attack: at `radii`, or `threat.eps` alone, and at those of the curve.
 
-  `on` says on which kinds of settings, see `KINDS`; `num_examples` and
-  `curve_examples` are the first so many test images (0: all).
+  `on` says on which kinds of settings, see `KINDS`; `source` is the setting it
+  is computed on, to be transferred to the others ('': on each itself);
+  `num_examples` and `curve_examples` are the first so many test images (0:
+  all).
   """
   run = {
     'name': name,
     'on': on,
+    'source': '',
     'num_examples': 0,
     'radii': (),
     'curve': (),
@@ -194,6 +205,7 @@ def of_defenses(
       'seed': 0,
       'data': {'name': dataset, 'train_examples': 0, 'test_examples': 0},
       'model': model,
+      'networks': {},  # others than `model`, by the name settings use
       # Conditions are named in units of 1 / unit: 255 counts grey levels.
       'threat': {'norm': 'linf', 'eps': eps, 'unit': 1},
       'defenses': defenses,

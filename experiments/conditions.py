@@ -22,6 +22,7 @@ class Condition(NamedTuple):
   num_examples: int | None
   in_table: bool = True  # a curve's other radii have a figure instead
   frozen: bool = False  # is the defense's randomness fixed, and known
+  source: str = ''  # the setting it is computed on, if not the one attacked
 
 
 def conditions(config, kind: str) -> Iterator[Condition]:
@@ -35,12 +36,20 @@ def conditions(config, kind: str) -> Iterator[Condition]:
       in_table, frozen = eps in radii, attack.get('frozen', False)
       count = attack.num_examples if in_table else attack.curve_examples
       chosen = build.attack_recipes(
-        attack.to_dict(), eps, 'transformed' if frozen else kind
+        attack.to_dict(), eps, _seen(config, attack, kind)
       )
       yield Condition(
         f'{radius(config, eps)}/{name}', chosen, eps, count or None, in_table,
-        frozen,
+        frozen, attack.source,
       )
+
+
+def _seen(config, attack, kind: str) -> str:
+  """The kind of pipeline that an attack on a setting of some kind sees."""
+  if attack.source:
+    defense = config.settings[attack.source].defense
+    return build.kind(config.defenses[defense])
+  return 'transformed' if attack.get('frozen', False) else kind
 
 
 def radius(config, eps: float) -> str:
@@ -52,6 +61,8 @@ def judged(condition: Condition, kind: str) -> str:
   """What a condition's figure stands for, in words for the report."""
   if condition.frozen:
     return 'best iterate, randomness frozen'
+  if condition.source:
+    return f'last iterate on {condition.source}'
   if kind == 'randomized' and not condition.recipes:
     return 'one query'
   if len(condition.recipes) > 1:

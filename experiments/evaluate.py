@@ -8,7 +8,8 @@ Needs the models of `experiments.train` in the same workdir. Rows go to
 what was measured into docs/results.json.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
+import functools
 from pathlib import Path
 import shlex
 import sys
@@ -22,7 +23,7 @@ from ml_collections import config_flags
 from configs import study
 from configs.paper.published import PUBLISHED
 from experiments import conditions, pictures, program, publish
-from experiments.workdir import fitted_codebook, load_params
+from experiments.workdir import fitted_codebook, load_params, model_config
 from rdefense import (
   build,
   defenses,
@@ -64,15 +65,18 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   book = fitted_codebook(config, workdir)
   root = jax.random.fold_in(jax.random.key(config.seed), _EVALUATE)
   settings, strip = {}, None
-  for name, kind, target in _targets(config, workdir, only, test, book):
+  pipeline = _pipelines(config, workdir, test, book)
+  for name in only or config.only or config.settings:
+    kind, target = pipeline(name)
     tallies = {}
     for condition in conditions.conditions(config, kind):
       attacked = _freeze(target, root) if condition.frozen else target
+      source = pipeline(condition.source)[1] if condition.source else None
       rows = evaluation.evaluate(
         attacked, test, condition.recipes, config.threat.norm, condition.eps,
         root, workdir / 'records' / name / condition.name,
         config.batch_size, condition.num_examples,
-        title=f'{name} {condition.name}',
+        title=f'{name} {condition.name}', source=source,
       )
       tallies[condition.name] = records.summarize(rows, 'verdict') | {
         'eps': condition.eps,
@@ -81,7 +85,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
       }
       main = conditions.radius(config, config.threat.eps)
       if condition.name == f'{main}/{config.strip.attack}':
-        strip = strip or (target, condition)
+        strip = strip or (target, condition, source)
     settings[name] = {
       'description': config.settings[name].description,
       'kind': kind,
@@ -105,10 +109,10 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   files.write_json(workdir / 'results.json', results)
   figures = pictures.curves(config.name, settings)
   if strip:
-    target, condition = strip
+    target, condition, source = strip
     figures['examples'] = pictures.strip(
       target, condition.recipes, config.threat.norm, condition.eps, root,
-      next(batches(test, config.strip.num_images)),
+      next(batches(test, config.strip.num_images)), source,
     )
   published = publish.references(PUBLISHED, config.name, config.codebook_name)
   shown = pictures.table_only(results)
@@ -116,29 +120,45 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   return results
 
 
-def _targets(
-  config, workdir, only, test, book
-) -> Iterator[tuple[str, str, evaluation.Target]]:
-  """Name, kind and pipeline of each setting; they share what is compiled."""
-  network = build.classifier(config.model.to_dict(), test.num_classes)
-  defends = {
-    name: build.defend(defense.to_dict())
-    for name, defense in config.defenses.items()
-  }
+def _pipelines(
+  config, workdir, test, book
+) -> Callable[[str], tuple[str, evaluation.Target]]:
+  """Kind and pipeline of a setting by name; they share what is compiled."""
   x = next(batches(test, 1)).image[0]
-  for name in only or config.only or config.settings:
+
+  @functools.cache
+  def network(name):
+    about = model_config(config, name)
+    return build.classifier(about, test.num_classes)
+
+  @functools.cache
+  def defend(name):
+    return build.defend(config.defenses[name].to_dict())
+
+  def params(setting, defense):
+    about = model_config(config, setting.network)
+    if build.has_weights(about):
+      return build.pretrained(about, test.num_classes)
+    return load_params(
+      config, workdir, setting.model, network(setting.network), defense, x
+    )
+
+  @functools.cache
+  def pipeline(name):
     setting = config.settings[name]
-    defense, defend = config.defenses[setting.defense], defends[setting.defense]
-    kind = build.kind(defense)
-    with_codes = defense.name in build.WITH_CODEBOOK
-    codes = book.codes if book and with_codes else None
-    params = load_params(
-      config, workdir, setting.model, network, defend(codes, 1.0), x
+    about = config.defenses[setting.defense]
+    kind, defense = build.kind(about), defend(setting.defense)
+    with_codes = book and about.name in build.WITH_CODEBOOK
+    codes = book.codes if with_codes else None
+    return kind, evaluation.Target(
+      network(setting.network).apply,
+      defense,
+      params(setting, defense(codes, 1.0)),
+      codes,
+      config.num_draws if kind == 'randomized' else 0,
     )
-    num_draws = config.num_draws if kind == 'randomized' else 0
-    yield name, kind, evaluation.Target(
-      network.apply, defend, params, codes, num_draws
-    )
+
+  return pipeline
 
 
 def _freeze(target: evaluation.Target, root) -> evaluation.Target:

@@ -66,9 +66,13 @@ def curves(title: str, settings) -> dict[str, bytes]:
   return figures
 
 
-def strip(target, recipes, norm: str, eps: float, root, batch) -> bytes:
+def strip(
+  target, recipes, norm: str, eps: float, root, batch, source=None
+) -> bytes:
   """Clean, transformed, attacked, attacked and transformed images."""
-  verdicts = evaluation.attack(target, recipes, norm, eps, root, batch)
+  verdicts = evaluation.attack(
+    target, recipes, norm, eps, root, batch, source=source
+  )
   defense = target.defend(target.codes, 1.0)
   key = jax.random.fold_in(root, _PICTURE)
   transform = over_examples(defense.apply)

@@ -15,7 +15,9 @@ import jax
 from rdefense import build, checkpoints, training
 from rdefense.defenses import codebooks
 
-__all__ = ['fitted_codebook', 'load_params', 'model_directory']
+__all__ = [
+  'fitted_codebook', 'load_params', 'model_config', 'model_directory'
+]
 
 
 def fitted_codebook(config, workdir) -> codebooks.Codebook | None:
@@ -39,13 +41,24 @@ def model_directory(config, workdir, name: str) -> Path:
   return Path(workdir) / 'models' / name
 
 
-def load_params(config, workdir, name: str, network, defense, x):
-  """Parameters of a trained model; `x` is one image `[H, W, C]`.
+def model_config(config, network: str) -> dict:
+  """Of a setting's network: one of `config.networks`, or `config.model` ('').
 
-  Where the config's model has `weights`, they come from that file.
+  Raises:
+    ValueError: if the config names no such network.
   """
-  if 'weights' in config.model:
-    return build.pretrained(config.model.to_dict(), network.num_classes)
+  if not network:
+    return config.model.to_dict()
+  if network not in config.networks:
+    listed = ', '.join(config.networks) or 'none'
+    raise ValueError(
+      f'unknown network {network!r} of a setting; the config has: {listed}.'
+    )
+  return config.networks[network].to_dict()
+
+
+def load_params(config, workdir, name: str, network, defense, x):
+  """Parameters of a model trained here; `x` is one image `[H, W, C]`."""
   tx = build.optimizer(config.runs[name].to_dict())
   template = jax.eval_shape(
     lambda key, x: training.initial(network, tx, key, defense.apply(key, x)),

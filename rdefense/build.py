@@ -28,6 +28,7 @@ __all__ = [
   'codebook',
   'dataset',
   'defend',
+  'has_weights',
   'kind',
   'optimizer',
   'pretrained',
@@ -48,7 +49,7 @@ _DEFENSES = (
 _PRETRAINED = (
   'mobilenet_v2', 'mobilenet_v1', 'mobilenet_edgetpu', 'inception_resnet_v2'
 )
-_MODELS = ('mnist_cnn', 'digits_cnn', *_PRETRAINED)
+_MODELS = ('mnist_cnn', 'digits_cnn', 'ensemble', *_PRETRAINED)
 _ATTACKS = (
   'paper_a', 'pgd', 'pgd_falling', 'fgsm', 'mi_fgsm', 'adaptive', 'paper_b',
   'paper_b_imagenet', 'paper_b_cw', 'eot', 'strongest',
@@ -84,11 +85,20 @@ def classifier(config: Mapping[str, Any], num_classes: int) -> Classifier:
       return getattr(models, name)(num_classes, **arguments)
     case 'inception_resnet_v2':
       return models.inception_resnet_v2(num_classes, **arguments)
+    case 'ensemble':
+      return models.ensemble(
+        *(classifier(member, num_classes) for member in _members(config))
+      )
   raise _unknown('model', config['name'], _MODELS)
 
 
 def pretrained(config: Mapping[str, Any], num_classes: int) -> PyTree:
-  """Parameters of `config.name` from the file `config.weights`."""
+  """Parameters of `config.name` from the file `config.weights`.
+
+  Those of an ensemble come from the files of its members.
+  """
+  if config['name'] == 'ensemble':
+    return tuple(pretrained(member, num_classes) for member in _members(config))
   path = weights_path(config['weights'])
   match config['name']:
     case 'mobilenet_v2' | 'mobilenet_v1' | 'mobilenet_edgetpu' as name:
@@ -97,6 +107,16 @@ def pretrained(config: Mapping[str, Any], num_classes: int) -> PyTree:
     case 'inception_resnet_v2':
       return models.load_inception_resnet_v2(path, num_classes)
   raise _unknown('model with weights', config['name'], _PRETRAINED)
+
+
+def _members(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+  members = config.get('members', {})
+  return [members[name] for name in sorted(members)]
+
+
+def has_weights(config: Mapping[str, Any]) -> bool:
+  """Whether a model is `pretrained` from files, rather than trained here."""
+  return config['name'] in (*_PRETRAINED, 'ensemble')
 
 
 def weights_path(name: str) -> Path:
@@ -172,8 +192,8 @@ def attack_recipes(
 ) -> tuple[Recipe, ...]:
   """The ensemble `config.name` at radius `eps` on one kind of setting.
 
-  Without a defense there is nothing to differentiate round, so `adaptive`
-  keeps one way of it; only a randomised one is drawn several times.
+  Without a defense `adaptive` is `undefended`; only a randomised one is drawn
+  several times.
   """
   named = {*recipes.Recipe._fields, 'alphas'} - {'name'}
   arguments = {k: v for k, v in config.items() if k in named}
@@ -192,7 +212,8 @@ def attack_recipes(
       return recipes.mi_fgsm(eps, **arguments)
     case 'adaptive':
       if kind == 'plain':
-        arguments |= {'alphas': (10.0,), 'backward': ('identity', 'bpda')}
+        arguments.pop('alphas', None)
+        return recipes.undefended(eps, **arguments)
       return recipes.adaptive(eps, **arguments)
     case 'paper_b' | 'paper_b_imagenet' | 'paper_b_cw' | 'eot' | 'strongest':
       return getattr(eot, config['name'])(eps, **arguments)

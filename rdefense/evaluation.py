@@ -176,6 +176,7 @@ def attack(
   batch: Batch,
   where: Layout | None = None,
   compact: bool = True,
+  source: Target | None = None,
 ) -> Verdicts:
   """Runs recipes one after another on the examples that still stand.
 
@@ -189,11 +190,14 @@ def attack(
     batch: examples; padding rows are not attacked.
     where: devices to use; None means all of this process.
     compact: leave examples that are done out of the batch.
+    source: what the attacks see and differentiate, another pipeline in a
+      transfer attack; None means `target` itself, the white box.
 
   Returns:
     `Verdicts`, judged on the deployed pipeline.
   """
   checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
+  source = target if source is None else source
   where = layout() if where is None else where
   choosing, judging = (
     jax.random.fold_in(key, zlib.crc32(role)) for role in (b'choose', b'judge')
@@ -208,7 +212,7 @@ def attack(
   gradients = np.zeros(len(z), np.int32)
   broken_by = np.full(len(z), -1, np.int32)
   rows = rows_at_once(padded_size(where, len(z)) // where.num_devices)
-  recipes = with_chunks(target, recipes, z.shape[1:], rows)
+  recipes = with_chunks(source, recipes, z.shape[1:], rows)
   # What a recipe has beaten, or what it leaves out as wrong unattacked, stays
   # so: a later recipe that keeps its last iterate must not undo it.
   every_example = all(recipe.every_example for recipe in recipes)
@@ -219,10 +223,10 @@ def attack(
       name='', step_size=0.0, num_steps=0, start='', alpha=0.0,
       every_example=False, num_draws=min(recipe.num_draws, 1),
     )
-    program = _program(target.apply, target.defend, norm, kind, where, compact)
+    program = _program(source.apply, source.defend, norm, kind, where, compact)
     operands = (
-      target.params,
-      target.codes,
+      source.params,
+      source.codes,
       np.float32(eps),
       np.float32(recipe.alpha),
       np.int32(STARTS.index(recipe.start)),
@@ -325,6 +329,7 @@ def evaluate(
   num_examples: int | None = None,
   where: Layout | None = None,
   title: str = '',
+  source: Target | None = None,
 ) -> Mapping[str, np.ndarray]:
   """Attacks a whole dataset, shard by shard, and returns its rows.
 
@@ -341,6 +346,7 @@ def evaluate(
     num_examples: the first so many; None means all.
     where: devices to use; None means all of this process.
     title: shown by the progress bar with the robust count so far.
+    source: what the attacks see, see `attack`; None means the target.
 
   Returns:
     Columns sorted by example: `index`, `label`, and under `verdict/`
@@ -361,7 +367,7 @@ def evaluate(
     ):
       if number not in finished:
         columns = _shard(
-          target, recipes, norm, eps, key, batch, where
+          target, recipes, norm, eps, key, batch, where, source
         )
         records.write_shard(directory, number, columns)
       else:
@@ -374,9 +380,11 @@ def evaluate(
   return records.read(directory)
 
 
-def _shard(target, recipes, norm, eps, key, batch, where):
+def _shard(target, recipes, norm, eps, key, batch, where, source):
   begin = time.perf_counter()
-  verdicts = attack(target, recipes, norm, eps, key, batch, where)
+  verdicts = attack(
+    target, recipes, norm, eps, key, batch, where, source=source
+  )
   seconds = time.perf_counter() - begin
   rows = batch.mask
   draws = {'verdict/draws': verdicts.draws[rows]} if target.num_draws else {}

@@ -6,11 +6,16 @@ The settings are made when this file is imported, before JAX starts a backend.
 import os
 import pathlib
 
+import hypothesis
 import jax
 import matplotlib
 import pytest
 
 matplotlib.use('Agg')
+
+# The same examples in every run: a failure is there again for who looks at it.
+hypothesis.settings.register_profile('repeatable', derandomize=True)
+hypothesis.settings.load_profile('repeatable')
 
 # Eight CPU devices, so that sharded code is tested on any machine.
 jax.config.update('jax_num_cpu_devices', 8)

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from rdefense import build
+from rdefense.attacks import recipes
 from rdefense.attacks.recipes import Recipe
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3, 3, 1), np.uint8)
@@ -50,10 +51,13 @@ def any_defense(config):
   return build.defend(config)(jnp.array([[0.0], [1.0]]), 10.0)
 
 
+MEMBERS = {'ensemble': {'members': {'only': {'name': 'digits_cnn'}}}}
 # For each thing with a name: how to build it, and arguments that suit all.
 BUILDERS = {
   'model': (
-    lambda config: build.classifier({'name': config['name']}, 10),
+    lambda config: build.classifier(
+      {'name': config['name']} | MEMBERS.get(config['name'], {}), 10
+    ),
     {},
   ),
   'codebook': (
@@ -86,6 +90,11 @@ def listed(what):
   message = str(caught.value)
   assert f"unknown {what} 'nonsense'" in message and '\n' not in message
   return re.search(r'choose: (.*)\.$', message)[1].split(', ')
+
+
+def test_an_ensemble_needs_members():
+  with pytest.raises(ValueError, match='ensemble of 0 members'):
+    build.classifier({'name': 'ensemble'}, 10)
 
 
 @pytest.mark.parametrize('what', BUILDERS)
@@ -180,7 +189,8 @@ def test_only_a_randomised_defense_is_drawn_several_times(name):
 
 def test_adaptive_leaves_the_surrogate_out_where_nothing_is_discretized():
   config = {'name': 'adaptive', 'num_steps': 5, 'alphas': (4.0, 10.0)}
-  plain = build.attack_recipes(config, 0.16, 'plain')
+  published, *plain = build.attack_recipes(config, 0.16, 'plain')
+  assert published == recipes.pgd_madry()[0]
   ways = {(recipe.backward, recipe.alpha) for recipe in plain}
   assert ways == {('identity', 10.0), ('bpda', 10.0)}
   full = build.attack_recipes(config, 0.16, 'transformed')

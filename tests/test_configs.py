@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from configs import study
+from experiments.workdir import model_config
 from rdefense import build
 from rdefense.data.sources import NAMES
 
@@ -20,6 +21,7 @@ PRESETS = {
   'fashion_mnist': ('small', 'paper', 'smoke'),
   'paper.figure_2': ('small', 'paper', 'smoke'),
   'paper.table_2a': ('small', 'paper', 'smoke'),
+  'paper.table_2b': ('small', 'paper', 'smoke'),
   'paper.figure_4': ('small', 'paper', 'smoke'),
   'paper.ablations': ('small', 'paper', 'smoke'),
 }
@@ -79,7 +81,9 @@ def test_it_is_plain_data(config):
 
 def test_everything_it_names_builds(config):
   assert config.data.name in NAMES
-  assert build.classifier(config.model.to_dict(), 10).num_classes == 10
+  for network in ('', *config.networks):
+    about = model_config(config, network)
+    assert build.classifier(about, 10).num_classes == 10
   if not config.runs:
     assert build.weights_path(config.model.weights)
   for defense in config.defenses.values():
@@ -93,6 +97,7 @@ def test_everything_it_names_builds(config):
     if run.method == 'adversarial':
       assert recipe.num_steps >= 1 and recipe.step_size > 0
   for attack in config.attacks.values():
+    assert attack.source in ('', *config.settings)
     assert attack.on and set(attack.on) <= set(study.KINDS)
     for kind in attack.on:
       assert build.attack_recipes(attack.to_dict(), config.threat.eps, kind)
@@ -114,7 +119,8 @@ def test_runs_in_a_circle_are_refused():
 
 def test_settings_have_their_models_and_are_attacked(config):
   for setting in config.settings.values():
-    assert setting.model in config.runs or 'weights' in config.model
+    network = model_config(config, setting.network)
+    assert setting.model in config.runs or build.has_weights(network)
     kind = build.kind(config.defenses[setting.defense])
     assert [a for a in config.attacks.values() if kind in a.on]
   assert config.strip.attack in config.attacks

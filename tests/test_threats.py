@@ -101,7 +101,9 @@ def test_projection_is_the_nearest_point_of_ball_and_box(norm, seed):
 def test_projection_is_feasible_and_idempotent(norm, x, z, eps):
   once = PROJECT[norm](z, x, eps)
   assert inside(norm, once, x, eps)
-  np.testing.assert_array_equal(PROJECT[norm](once, x, eps), once)
+  # On the sphere itself the distance may round to one side or the other.
+  again = PROJECT[norm](once, x, eps)
+  np.testing.assert_allclose(again, once, rtol=0, atol=3e-7)
 
 
 @every_norm

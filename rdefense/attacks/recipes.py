@@ -31,6 +31,7 @@ __all__ = [
   'pgd_falling',
   'pgd_madry',
   'sign',
+  'undefended',
 ]
 
 
@@ -213,8 +214,14 @@ def fgsm(eps: float) -> tuple[Recipe, ...]:
   )
 
 
-def mi_fgsm(eps: float, num_steps: int = 10) -> tuple[Recipe, ...]:
-  """MI-FGSM with decay 1 and steps of eps / num_steps from x."""
+def mi_fgsm(
+  eps: float, num_steps: int = 10, keep: str = 'best'
+) -> tuple[Recipe, ...]:
+  """MI-FGSM with decay 1 and steps of eps / num_steps from x.
+
+  To transfer to another network take `keep='last'`: the best iterate stops at
+  the first one that fools the network it was computed on.
+  """
   return (
     Recipe(
       'mi_fgsm',
@@ -223,6 +230,8 @@ def mi_fgsm(eps: float, num_steps: int = 10) -> tuple[Recipe, ...]:
       eps / num_steps,
       num_steps,
       start='clean',
+      keep=keep,
+      every_example=keep == 'last',
     ),
   )
 
@@ -274,3 +283,18 @@ def adaptive(
     for name, loss in objectives.items()
     for way, alpha in ways
   )
+
+
+def undefended(eps: float, num_steps: int = 40) -> tuple[Recipe, ...]:
+  """`adaptive` with nothing in front of the classifier, and PGD-100 before it.
+
+  There is nothing to differentiate round, so `identity` and `bpda` differ only
+  in what they follow, signs or Adam. On some networks a hundred steps of one
+  recipe find more than a few of each: the worst case holds the published one.
+
+  Args:
+    eps: radius in [0, 1] pixel units.
+    num_steps: gradient steps of each of the other recipes.
+  """
+  others = adaptive(eps, num_steps, (10.0,), ('identity', 'bpda'))
+  return pgd_madry(step_size=min(0.01, eps / 4)) + others

@@ -2,6 +2,7 @@
 
 from rdefense.models.base import Classifier, classifier, max_pool, num_params
 from rdefense.models.digits_cnn import digits_cnn
+from rdefense.models.ensemble import ensemble
 from rdefense.models.inception_resnet_v2 import inception_resnet_v2
 from rdefense.models.keras_weights import load_inception_resnet_v2
 from rdefense.models.mnist_cnn import mnist_cnn
@@ -25,6 +26,7 @@ __all__ = [
   'Classifier',
   'classifier',
   'digits_cnn',
+  'ensemble',
   'inception_resnet_v2',
   'load_inception_resnet_v2',
   'load_mobilenet',

@@ -89,6 +89,16 @@ def test_a_chosen_way_and_alpha_are_all_that_adaptive_uses():
   assert len(some) == 4 * 2 * 2
 
 
+@pytest.mark.parametrize('eps', [8 / 255, 0.3])
+def test_undefended_contains_the_published_attack_at_a_step_that_fits(eps):
+  published, *others = recipes.undefended(eps, num_steps=16)
+  assert (published.name, published.num_steps) == ('pgd100', 100)
+  assert published.step_size == min(0.01, eps / 4)
+  assert {recipe.num_steps for recipe in others} == {16}
+  names = [recipe.name for recipe in (published, *others)]
+  assert len(set(names)) == len(names)
+
+
 def test_paper_a_is_what_its_code_runs():
   (recipe,) = recipes.paper_a()
   assert recipe.loss is losses.margin

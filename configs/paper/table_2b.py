@@ -1,0 +1,68 @@
+"""Paper B's Table 2(b): defenses of ImageNet under transferred attacks.
+
+  python -m experiments.evaluate \
+    --config=configs/paper/table_2b.py --workdir=runs/table_2b
+
+The paper submits the images of the three best teams of the NIPS-2017 contest,
+which are not public; here MI-FGSM, the method of the first of them, is computed
+on an ensemble of other networks than the one defended, at the contest's eps
+8/255, and handed to each defense. The row `ensemble` is the attack on the
+networks it was computed on. Presets as in `configs/paper/table_2a.py`.
+"""
+
+import ml_collections
+
+from configs import study
+from configs.paper import table_2a
+
+_RADIUS = 8 / 255
+_NOISE = 16 / 255  # sigma = tau, PROTOCOL B6
+_CENTERS = table_2a.CENTERS | {
+  'sigma': _NOISE, 'tau': _NOISE, 'num_centers': 10
+}
+_SOURCES = {
+  'mobilenet_v1': 'mobilenet_v1_0.75_192.npz',
+  'mobilenet_edgetpu': 'mobilenet_edgetpu_0.75_224.npz',
+}
+DEFENSES = {
+  name: table_2a.DEFENSES[name] for name in ('base', 'bitdepth', 'jpeg', 'tvm')
+} | {
+  'gaussian': ({'name': 'gaussian', 'sigma': _NOISE}, 'noise alone'),
+  'randdisc': ({'name': 'rand_disc'} | _CENTERS, 'nearest of 10 centres'),
+  'randmix': (
+    {'name': 'rand_mix', 'alpha': 40.0} | _CENTERS, 'mixture of 10 centres'
+  ),
+}
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  """`arg`: small, paper or smoke."""
+  chosen = study.words(arg, preset=('small', 'paper', 'smoke'))
+  preset = chosen['preset']
+  config = table_2a.imagenet(
+    preset, DEFENSES, (_RADIUS,),
+    title='Paper B, Table 2(b): transferred MI-FGSM on ImageNet',
+  )
+  config.networks = {
+    'ensemble': {
+      'name': 'ensemble',
+      'members': {
+        name: {'name': name, 'weights': weights}
+        for name, weights in _SOURCES.items()
+      },
+    }
+  }
+  config.settings.ensemble = study.setting(
+    '', 'base', 'the networks it was computed on', network='ensemble'
+  )
+  config.attacks = {
+    'transfer': study.attack_run(
+      'mi_fgsm', source='ensemble', num_examples=0, num_steps=10, keep='last'
+    )
+  }
+  config.strip.attack = 'transfer'
+  if preset == 'smoke':
+    study.smoke(config)
+    config.data.test_examples, config.batch_size = 2, 2
+    config.only = ('ensemble', 'randmix')
+  return config
