@@ -1,19 +1,10 @@
 """Counted pixels of whole datasets, and of a small set of blobs."""
 
-import jax
 import numpy as np
 import pytest
 
 from rdefense import data
 from rdefense.defenses.colors import colors_from_histogram, colors_from_images
-
-
-@pytest.fixture(scope='module', autouse=True)
-def quick_compilation():
-  """Little of what runs here runs long: compiling takes most of the time."""
-  jax.config.update('jax_disable_most_optimizations', True)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
 
 
 def _counted(name, data_dir):
