@@ -143,13 +143,14 @@ def attack_run(name: str, on: tuple[str, ...] = KINDS, **changes) -> dict:
 
 
 def honest_randomness(
-  budget: int, num_draws: int, num_examples: int, alpha: float
+  budget: int, num_draws: int, num_examples: int, alpha: float, eps: float
 ) -> dict[str, dict]:
   """What shows whether a randomised defense was attacked or only blurred.
 
-  The randomness frozen to one known value, where the attack must succeed; one
-  budget of gradients spent on many steps of one draw and on few steps of
-  `num_draws`; and draws a step from 1 to 64.
+  The randomness frozen to one known value and attacked by `adaptive`: what
+  stands then is not due to randomness, and at radius 1/2, where any image can
+  be made grey, nothing must. One budget of gradients spent on many steps of
+  one draw and on few steps of `num_draws`; and draws a step from 1 to 64.
 
   Raises:
     ValueError: if the draws do not divide the budget.
@@ -167,7 +168,10 @@ def honest_randomness(
 
   steps = budget // num_draws
   return {
-    'frozen': run(num_steps=budget // 8, num_draws=0, frozen=True),
+    'frozen': attack_run(
+      'adaptive', ('randomized',), num_examples=num_examples, num_steps=16,
+      alphas=(4.0, alpha), radii=(eps, 0.5), frozen=True,
+    ),
     f'eot1x{budget}': run(num_steps=budget, num_draws=1),
     f'eot{num_draws}x{steps}': run(num_steps=steps, num_draws=num_draws),
   } | {

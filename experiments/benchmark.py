@@ -414,6 +414,11 @@ def main(argv):
   )
 
 
+def quick() -> bool:
+  """Whether a smoke run is asked for."""
+  return _QUICK.value
+
+
 def run(argv, measured: Callable[[bool], dict[str, Figure]], program: str):
   """`main` of this program and of others that measure: `measured(quick)`."""
   if len(argv) > 1:

@@ -5,7 +5,8 @@ checks of the attack: with the randomness frozen it must succeed; one budget of
 gradients is spent on many steps of one draw and on few steps of many; and the
 number of draws a step is swept. Conditions are known by their names:
 
-  frozen        randomness fixed to one value the attacker knows
+  frozen        randomness fixed to one value the attacker knows; what stands
+                at a radius where nothing can tells that the attack fails
   eot<n>x<T>    T steps of n draws each, n T the same for all of them
   sweep<n>      as many steps, of n draws each
 
@@ -112,15 +113,16 @@ def _verdicts(chosen) -> Iterator[str]:
   """A sentence for each check of each setting."""
   for name, conditions in chosen.items():
     for condition, tally in conditions.items():
-      if condition.endswith('/frozen'):
+      radius, _, attack = condition.rpartition('/')
+      if attack == 'frozen':
         fell = tally['percent'] <= _FALLEN
         yield (
-          f'`{name}`: frozen, {tally["percent"]:.1f}% remain: '
+          f'`{name}`: frozen at {radius}, {tally["percent"]:.1f}% remain: '
           + (
             'the attack works where nothing is random.'
             if fell
-            else 'part of the robustness is not due to randomness, or the '
-            'attack fails for another reason.'
+            else 'so much is not due to randomness, if the attack works at a '
+            'larger radius.'
           )
         )
     for radius, pair in _budgets(conditions).items():

@@ -21,10 +21,12 @@ hypothesis.settings.load_profile('repeatable')
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_debug_key_reuse', True)
+# Little of what runs in this process runs long: compiling takes most of the
+# time. The programs that tests start are compiled as for everyone.
+if 'JAX_DISABLE_MOST_OPTIMIZATIONS' not in os.environ:
+  jax.config.update('jax_disable_most_optimizations', True)
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Folders where little runs long: compiling takes most of the time.
-_QUICKLY_COMPILED = ('attacks', 'contracts', 'defenses')
 # What one worker or program has compiled, the others find.
 _COMPILED = {
   'jax_compilation_cache_dir': str(_ROOT / '.cache' / 'jax'),
@@ -39,15 +41,6 @@ for _name, _value in _COMPILED.items():
 def pytest_runtest_setup(item):
   if item.get_closest_marker('gpu') and jax.default_backend() != 'gpu':
     pytest.skip(f'needs a GPU; JAX runs on {jax.default_backend()}')
-
-
-@pytest.fixture(scope='module', autouse=True)
-def quick_compilation(request):
-  """Few optimisations in the folders above."""
-  few = request.path.parent.name in _QUICKLY_COMPILED
-  jax.config.update('jax_disable_most_optimizations', few)
-  yield
-  jax.config.update('jax_disable_most_optimizations', False)
 
 
 @pytest.fixture

@@ -164,11 +164,11 @@ def test_an_unknown_word_lists_the_words(name):
 
 
 def test_one_budget_is_the_same_number_of_gradients():
-  found = study.honest_randomness(800, 20, num_examples=5, alpha=40.0)
+  found = study.honest_randomness(800, 20, num_examples=5, alpha=40.0, eps=0.1)
   many, few = found['eot1x800'], found['eot20x40']
   for run in (many, few):
     (recipe,) = build.attack_recipes(run, 0.1, 'randomized')
     assert recipe.num_steps * recipe.num_draws == 800
   assert many['num_steps'] != few['num_steps']
   with pytest.raises(ValueError, match='budget=801 is no multiple of num_'):
-    study.honest_randomness(801, 20, num_examples=5, alpha=40.0)
+    study.honest_randomness(801, 20, num_examples=5, alpha=40.0, eps=0.1)

@@ -46,7 +46,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       num_restarts=1,
     ),
   } | study.honest_randomness(
-    budget=800, num_draws=20, num_examples=main and 100, alpha=40.0
+    budget=800, num_draws=20, num_examples=main and 100, alpha=40.0, eps=0.1
   )
   base = chosen['base']
   trained = ('nat',) if base == 'nat' else ('adv_fast', 'adv')
