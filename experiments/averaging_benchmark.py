@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from absl import flags
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments import benchmark, program
@@ -54,7 +55,7 @@ FULL, QUICK = Size(), Size(4, (1, 4), 1, 1)
 def target() -> evaluation.Target:
   """The network, untrained, behind RandMix with paper B's constants."""
   network = mnist_cnn()
-  params = network.init(jax.random.key(0), np.zeros((28, 28, 1), np.float32))
+  params = network.init(jax.random.key(0), jnp.zeros((28, 28, 1)))
   defense = rand_mix(_NOISE, _NOISE, 2, 100, gamma=40.0, alpha=40.0)
   return evaluation.Target(
     network.apply, lambda codes, alpha: defense, params, num_draws=1
@@ -78,7 +79,7 @@ def attack(num_draws: int, size: Size) -> Callable[[], np.ndarray]:
     return assemble(
       recipe,
       lambda x: pipeline.apply(params, x),
-      pipeline.defend(None, recipe.alpha),
+      pipeline.defend(None, jnp.float32(recipe.alpha)),
       ball('linf', _EPS),
     )
 

@@ -1,0 +1,154 @@
+"""Interval bounds of a network over a box, outward whatever the rounding.
+
+Every operation maps the box of its operands to a box that holds all values:
+affine ones through W m and |W| r of the middle m and the radius r, monotone
+ones through both ends. A box is then widened by `slack`, more than float32
+errs by in the operation, in whatever order its terms are added up: so the
+bounds hold for the network as any device computes it at highest precision.
+
+>>> import numpy as np
+>>> fn = lambda x: jnp.maximum(x[0] - x[1], 0.0)[None]
+>>> low, high = interval(fn, jnp.zeros(2), jnp.float32([1.0, 0.25]))
+>>> round(float(high[0]), 3), -1e-6 < float(low[0]) < 0
+(1.0, True)
+
+References:
+  Gowal, Dvijotham, Stanforth, Bunel, Qin, Uesato, Arandjelovic, Mann, Kohli,
+  On the effectiveness of interval bound propagation for training verifiably
+  robust models, 2018, https://arxiv.org/abs/1810.12715.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from rdefense.certify.operations import Operation, num_terms, operations
+from rdefense.certify.reachable import Box
+from rdefense.types import Array
+
+__all__ = ['AFFINE', 'Bounded', 'ROUNDOFF', 'bounded', 'interval']
+
+ROUNDOFF = 2.0**-24  # of float32, relative, to nearest
+_TINY = 1e-30
+_SPARE = 8  # roundings, for sums and differences of what is bounded
+
+# Exact rearrangements of their operands.
+_MOVES = (
+  'broadcast_in_dim', 'concatenate', 'convert_element_type', 'copy',
+  'dynamic_slice', 'expand_dims', 'gather', 'pad', 'reshape', 'rev', 'slice',
+  'squeeze', 'stack', 'stop_gradient', 'transpose',
+)
+_PRODUCTS = ('mul', 'div', 'dot_general', 'conv_general_dilated')
+_SUMS = ('reduce_sum', 'reduce_window_sum')
+_LOSSY = (
+  *_PRODUCTS, *_SUMS, 'add', 'add_any', 'sub', 'broadcast_in_dim', 'gather'
+)
+_MONOTONE = (*_MOVES, *_SUMS, 'add', 'add_any', 'max', 'min', 'reduce_max',
+             'reduce_window_max')  # fmt: skip
+# One factor of a product, and what is divided by, must not depend on the input.
+AFFINE = (*_MOVES, *_SUMS, *_PRODUCTS, 'add', 'add_any', 'neg', 'sub')
+
+
+class Bounded(NamedTuple):
+  """A function's operations, each with the box of its values.
+
+  Attributes:
+    ops: the operations.
+    boxes: of each.
+    slack: of each, more than float32 errs by in it; 0.0 where nothing is lost.
+  """
+
+  ops: list[Operation]
+  boxes: list[Box]
+  slack: list[Array | float]
+
+
+def interval(
+  fn: Callable[[Array], Array], low: Array, high: Array, outward: bool = True
+) -> Box:
+  """A box that holds `fn(x)` for every `low <= x <= high`.
+
+  Args:
+    fn: a network on one image, `[H, W, C] -> [num_classes]`, or any function
+      of one array made of the operations named in an error of this function.
+    low: of the input.
+    high: of the input.
+    outward: whether boxes are widened by what rounding may lose; certificates
+      need it, training does not and runs faster without.
+
+  Returns:
+    `Box` of the shape of the value.
+
+  Raises:
+    ValueError: on an operation of another kind, by name.
+  """
+  return bounded(fn, low, high, outward).boxes[-1]
+
+
+def bounded(
+  fn: Callable[[Array], Array], low: Array, high: Array, outward: bool = True
+) -> Bounded:
+  """Boxes of all operations of `fn`; see `interval`."""
+  ops = operations(fn, low)
+  boxes = [Box(jnp.asarray(low), jnp.asarray(high))]
+  slack: list[Array | float] = [0.0]
+  for op in ops[1:]:
+    inputs = [boxes[i] for i in op.inputs]
+    box = _rule(op, inputs)
+    lost = _slack(op, inputs) if outward else 0.0
+    boxes.append(Box(box.low - lost, box.high + lost))
+    slack.append(lost)
+  return Bounded(ops, boxes, slack)
+
+
+def _rule(op: Operation, inputs: list[Box]) -> Box:
+  places = [i for i, a in enumerate(op.operands) if a is None]
+  if op.name in ('neg', 'sub', *_MONOTONE):
+    # Falls where the operand after a minus rises.
+    falls = [op.name == 'neg' or op.name == 'sub' and p == 1 for p in places]
+    turned = [
+      Box(b.high, b.low) if down else b
+      for b, down in zip(inputs, falls, strict=True)
+    ]
+    return Box(op(*(b.low for b in turned)), op(*(b.high for b in turned)))
+  if op.name in _PRODUCTS and places in ([0], [1]) and (op.name, *places) != (
+    'div', 1
+  ):
+    (box,) = inputs
+    middle, radius = (box.low + box.high) / 2, (box.high - box.low) / 2
+    middle, radius = op(middle), _magnitude(op, [radius])
+    return Box(middle - radius, middle + radius)
+  known = ', '.join(sorted({*_MONOTONE, *AFFINE}))
+  raise ValueError(
+    f'layer {op.name!r} with {len(inputs)} operands that depend on the input '
+    f'has no bound; there are bounds of: {known}.'
+  )
+
+
+def _slack(op: Operation, inputs: list[Box]) -> Array | float:
+  """What float32 may err by in an operation, in any order of its sums.
+
+  A sum of n products is right to n roundings of their absolute values. The
+  network makes this error once and its box once more, of the middle and the
+  radius together; `linear` makes it in the transpose, of other sums.
+  """
+  if op.name not in _LOSSY:
+    return 0.0
+  largest = [jnp.maximum(jnp.abs(b.low), jnp.abs(b.high)) for b in inputs]
+  # Where an end is infinite, as in the padding of a maximum, nothing is lost.
+  finite = [jnp.where(jnp.isfinite(a), a, 0.0) for a in largest]
+  forward, backward = num_terms(op, [a.shape for a in finite])
+  count = forward + max(forward, backward) + _SPARE
+  return count * ROUNDOFF * _magnitude(op, finite) + _TINY
+
+
+def _magnitude(op: Operation, absolutes: list[Array]) -> Array:
+  """The operation on absolute values: the sum of what it adds up, unsigned."""
+  rest = iter(absolutes)
+  if op.name == 'gather':  # whose constants are positions
+    return op(*absolutes)
+  filled = [next(rest) if a is None else jnp.abs(a) for a in op.operands]
+  if op.name == 'sub':
+    return filled[0] + filled[1]
+  return op.primitive.bind(*filled, **op.params)
