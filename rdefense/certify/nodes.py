@@ -1,0 +1,180 @@
+"""What branch and bound asks of one node: a set of codes for every pixel.
+
+A node stands for all images whose every pixel has one of the codes the node
+allows it. Pure functions of one node; `decide` runs them in batches.
+
+>>> import numpy as np
+>>> codes, allowed = jnp.float32([[0.0], [1.0]]), jnp.ones((1, 2, 2), bool)
+>>> apply = lambda params, z: jnp.stack([params - z.sum(), 0.0])
+>>> looked = examine(apply, 2.5, codes, allowed, 0)
+>>> bool(looked.lower > 0)  # 2.5 - z_1 - z_2 > 0 for every z
+True
+>>> int(num_images(allowed))
+4
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rdefense.certify.linear import linear
+from rdefense.certify.reachable import box
+from rdefense.losses import margin
+from rdefense.types import Array, Int, PyTree
+
+__all__ = [
+  'Examined', 'Tried', 'enumerated', 'examine', 'flipped', 'num_images'
+]
+
+_MOST = 1e9
+
+
+class Tried(NamedTuple):
+  """The least margin among some images of a node, and whose it is."""
+
+  margin: Array  # of the classifier, shape=(), float32
+  codes: Array  # [H, W], int32: which code each pixel has
+
+
+class Examined(NamedTuple):
+  """One node looked at."""
+
+  lower: Array  # of the margin over all its images, shape=(), float32
+  tried: Tried  # the corner that the bound fears most
+  halves: Array  # [2, H, W, k], bool: the node split at one pixel
+
+
+Apply = Callable[[PyTree, Array], Array]
+
+
+def num_images(allowed: Array) -> Array:
+  """How many images a node `[H, W, k]` stands for, as float32, at most 1e9."""
+  return jnp.minimum(jnp.exp(jnp.log(allowed.sum(-1) * 1.0).sum()), _MOST)
+
+
+def _margin(apply: Apply, params: PyTree, z: Array, label: Int) -> Array:
+  with jax.default_matmul_precision('highest'):
+    return margin(apply(params, z), jnp.asarray(label))
+
+
+def examine(
+  apply: Apply, params: PyTree, codes: Array, allowed: Array, label: Int
+) -> Examined:
+  """Bounds a node, tries its worst corner, and splits it.
+
+  The margins l_y - l_m are bounded from below by linear functions of the image
+  (`linear`). The image that minimises the worst of them is the corner to try;
+  the pixel whose codes move it most is the one to split, its codes into those
+  that lower it and those that do not.
+
+  Args:
+    apply: `(params, z) -> logits`.
+    params: of the classifier.
+    codes: `[k, C]`.
+    allowed: `[H, W, k]`, bool, some code for every pixel.
+    label: the right class.
+
+  Returns:
+    `Examined`. Where one image is all the node has, its halves are equal.
+  """
+
+  def margins(z: Array) -> Array:
+    logits = apply(params, z)
+    own = jax.nn.one_hot(label, len(logits))
+    return jnp.matmul(own[None] - jnp.eye(len(logits)), logits)
+
+  bound = linear(margins, *box(allowed, codes))
+  others = jnp.arange(len(bound.lower)) != label
+  lower = jnp.where(others, bound.lower, jnp.inf)
+  worst = bound.coefs[lower.argmin()]
+  value = jnp.matmul(worst, codes.T, precision='highest')  # [H, W, k]
+  chosen = jnp.where(allowed, value, jnp.inf).argmin(-1)
+  tried = Tried(_margin(apply, params, codes[chosen], label), chosen)
+  return Examined(lower.min(), tried, _split(allowed, value))
+
+
+def _split(allowed: Array, value: Array) -> Array:
+  count = allowed.sum(-1)
+  least = jnp.where(allowed, value, jnp.inf).min(-1)
+  most = jnp.where(allowed, value, -jnp.inf).max(-1)
+  spread = jnp.where(count > 1, most - least, -1.0)
+  place = jnp.unravel_index(spread.argmax(), spread.shape)
+  order = jnp.where(allowed[place], value[place], jnp.inf)
+  rank = jnp.argsort(jnp.argsort(order))
+  first = allowed[place] & (rank < (count[place] + 1) // 2)
+  second = jnp.where(count[place] > 1, allowed[place] & ~first, first)
+  halves = jnp.stack([allowed, allowed])
+  return halves.at[:, *place].set(jnp.stack([first, second]))
+
+
+def enumerated(
+  apply: Apply,
+  params: PyTree,
+  codes: Array,
+  allowed: Array,
+  label: Int,
+  size: int,
+) -> Tried:
+  """The least margin of all images of a node that has `size` or fewer.
+
+  Args:
+    apply, params, codes, allowed, label: as for `examine`.
+    size: a power of two, as many images are evaluated.
+  """
+  codes, allowed = jnp.asarray(codes), jnp.asarray(allowed)
+  count = allowed.sum(-1).reshape(-1)
+  width = min(size.bit_length() - 1, count.size)  # pixels not fixed, at most
+  places = jnp.argsort(-count)[:width]
+  radices = count[places]
+  steps = jnp.concatenate([jnp.ones(1, int), jnp.cumprod(radices)[:-1]])
+  # The codes of each pixel, allowed ones first.
+  ordered = jnp.argsort(~allowed, axis=-1).reshape(count.size, -1)
+  shape = allowed.shape[:-1]
+
+  def one(number: Array) -> Tried:
+    digits = number // steps % radices
+    chosen = ordered[:, 0].at[places].set(ordered[places, digits])
+    chosen = chosen.reshape(shape)
+    return Tried(_margin(apply, params, codes[chosen], label), chosen)
+
+  tried = jax.vmap(one)(jnp.arange(size))
+  least = tried.margin.argmin()
+  return Tried(tried.margin[least], tried.codes[least])
+
+
+def flipped(
+  apply: Apply,
+  params: PyTree,
+  codes: Array,
+  allowed: Array,
+  label: Int,
+  start: Array,
+) -> Tried:
+  """An attack in code space: one step down the gradient, on allowed codes.
+
+  Every pixel would go to the code that the gradient of the margin likes best;
+  the 1, 4, 16, ... pixels that gain most do, and the best of these is kept.
+
+  Args:
+    apply, params, codes, allowed, label: as for `examine`.
+    start: `[H, W]`, int32: the code each pixel has before.
+  """
+  codes, start = jnp.asarray(codes), jnp.asarray(start)
+  slope = jax.grad(lambda z: _margin(apply, params, z, label))(codes[start])
+  value = jnp.matmul(slope, codes.T, precision='highest')
+  value = jnp.where(allowed, value, jnp.inf)
+  best = value.argmin(-1)
+  before = jnp.take_along_axis(value, start[..., None], -1)[..., 0]
+  gain = before - value.min(-1)
+  rank = jnp.argsort(jnp.argsort(-gain.reshape(-1))).reshape(gain.shape)
+  sizes = jnp.array([4**i for i in range(8) if 4 ** (i - 1) < gain.size])
+
+  def one(count: Array) -> Tried:
+    chosen = jnp.where((rank < count) & (gain > 0), best, start)
+    return Tried(_margin(apply, params, codes[chosen], label), chosen)
+
+  tried = jax.vmap(one)(sizes)
+  least = tried.margin.argmin()
+  return Tried(tried.margin[least], tried.codes[least])

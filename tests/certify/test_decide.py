@@ -1,0 +1,178 @@
+"""Decisions against exhaustive search, and what they promise of witnesses."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rdefense.certify import decide as d
+from rdefense.certify import nodes
+from rdefense.certify.reachable import reachable
+from rdefense.defenses.discretize import nearest_code
+
+SHAPE = (3, 3, 1)
+reached = jax.jit(jax.vmap(reachable, (0, None, None)))
+
+
+def dense(params, z):
+  """A network of one hidden layer, its first channel repeated."""
+  first, second, bias = params
+  hidden = jax.nn.relu(jnp.matmul(z.reshape(-1), first) + bias)
+  return jnp.matmul(hidden, second)
+
+
+def a_problem(seed, num_codes=2, channels=1, count=4):
+  rng = np.random.default_rng(seed)
+  size = 9 * channels
+  params = [
+    rng.normal(0, 1, (size, 6)), rng.normal(0, 1, (6, 3)),
+    rng.normal(0, 0.5, 6),
+  ]  # fmt: skip
+  params = jax.tree.map(np.float32, params)
+  codes = rng.random((num_codes, channels), np.float32)
+  images = rng.random((count, 3, 3, channels), np.float32)
+  z = jax.vmap(lambda x: nearest_code(codes).apply(jax.random.key(0), x))(
+    images
+  )
+  labels = np.asarray(jax.vmap(dense, (None, 0))(params, z).argmax(1))
+  return params, codes, images, labels
+
+
+def solve(params, codes, images, labels, eps, **options):
+  allowed = np.asarray(reached(images, codes, eps))
+  arguments = {'batch_size': 16, 'leaf_size': 4, 'max_nodes': 5000} | options
+  return allowed, d.decide(
+    dense, params, codes, images, labels, eps, allowed, **arguments
+  )
+
+
+def least_margin(params, codes, allowed, label):
+  """Over all images of a product of sets, one by one."""
+  choices = [np.flatnonzero(a) for a in allowed.reshape(-1, len(codes))]
+  z = codes[np.array([*itertools.product(*choices)])]
+  first, second, bias = map(np.float64, params)
+  flat = z.reshape(len(z), -1)
+  logits = np.maximum(flat @ first + bias, 0) @ second
+  others = np.delete(logits, label, 1)
+  return (logits[:, label] - others.max(1)).min()
+
+
+def check(problem, eps, allowed, found):
+  params, codes, images, labels = problem
+  channels = images.shape[-1]
+  for i, status in enumerate(found.status):
+    truth = least_margin(params, codes, allowed[i], labels[i])
+    assert found.lower[i] <= truth + 1e-4
+    if status == d.CERTIFIED:
+      assert truth > 0
+    elif status == d.REFUTED:
+      assert truth <= 1e-4
+      x = found.witness[i]
+      assert np.abs(x - images[i]).max() <= eps + 1e-6
+      assert 0 <= x.min() and x.max() <= 1
+      z = nearest_code(codes).apply(jax.random.key(0), x)
+      assert dense(params, z).argmax() != labels[i]
+    else:  # in colour, codes of the set that no point was found for
+      assert abs(truth) <= 2 * d._ROUNDING or channels > 1 and truth < 0
+
+
+def test_a_thousand_random_networks_are_never_contradicted():
+  counts, branched = np.zeros(3, int), 0
+  for seed in range(1000):
+    problem = a_problem(seed, count=1)
+    eps, leaf_size = ((0.1, 4), (0.25, 1), (0.4, 1))[seed % 3]
+    allowed, found = solve(*problem, eps, leaf_size=leaf_size)
+    check(problem, eps, allowed, found)
+    counts += np.bincount(found.status, minlength=3)
+    branched += found.nodes[0] > 1
+  undecided, certified, refuted = counts
+  assert undecided <= 20 and certified >= 200 and refuted >= 200
+  assert branched >= 50
+
+
+@pytest.mark.parametrize('num_codes, channels', [(3, 1), (3, 3), (5, 1)])
+def test_more_codes_and_channels(num_codes, channels):
+  for seed in range(8):
+    problem = a_problem(seed, num_codes, channels)
+    allowed, found = solve(*problem, 0.08)
+    check(problem, 0.08, allowed, found)
+
+
+def test_enumeration_is_exhaustive():
+  params, codes, images, labels = a_problem(3, count=1)
+  allowed = np.asarray(reachable(images[0], codes, 0.3))
+  count = int(nodes.num_images(allowed))
+  size = 1 << (count - 1).bit_length()
+  tried = nodes.enumerated(dense, params, codes, allowed, labels[0], size)
+  truth = least_margin(params, codes, allowed, labels[0])
+  assert float(tried.margin) == pytest.approx(truth, abs=1e-4)
+  assert np.take_along_axis(allowed, tried.codes[..., None], -1).all()
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_halves_are_a_partition(seed):
+  params, codes, images, labels = a_problem(seed, num_codes=4, count=1)
+  allowed = np.asarray(reachable(images[0], codes, 0.3))
+  looked = nodes.examine(dense, params, codes, allowed, labels[0])
+  first, second = looked.halves
+  split = np.asarray((first != second).any(-1))
+  assert split.sum() == 1 and not (first & second)[split].any()
+  np.testing.assert_array_equal(first | second, allowed)
+  assert first.any(-1).all() and second.any(-1).all()
+  assert looked.lower <= looked.tried.margin + 1e-5
+
+
+def test_the_attack_in_code_space_finds_what_one_flip_does():
+  codes = np.float32([[0.0], [1.0]])
+  params = 1.0
+  apply = lambda p, z: jnp.stack([p - 3 * z[0, 0, 0], 0.0 * z[0, 0, 0]])
+  allowed = np.ones((*SHAPE[:2], 2), bool)
+  start = np.zeros(SHAPE[:2], np.int32)
+  tried = nodes.flipped(apply, params, codes, allowed, 0, start)
+  assert tried.margin == -2.0 and tried.codes[0, 0] == 1
+
+
+def test_results_do_not_depend_on_the_batch():
+  problem = a_problem(11, count=6)
+  _, together = solve(*problem, 0.2, batch_size=64)
+  for i in range(6):
+    alone = tuple(a if a is problem[0] or a is problem[1] else a[i : i + 1]
+                  for a in problem)  # fmt: skip
+    _, one = solve(*alone, 0.2, batch_size=8)
+    assert one.status[0] == together.status[i]
+
+
+def test_a_spent_budget_is_undecided():
+  for seed in range(20):
+    problem = a_problem(seed)
+    _, full = solve(*problem, 0.4, leaf_size=1)
+    if full.nodes.max() > 1:
+      break
+  _, poor = solve(*problem, 0.4, leaf_size=1, max_nodes=1)
+  assert (poor.nodes <= 1).all() and full.nodes.max() > 1
+  changed = poor.status != full.status
+  assert changed.any() and (poor.status[changed] == d.UNDECIDED).all()
+
+
+@pytest.mark.parametrize(
+  'changes, words',
+  [
+    ({'eps': -0.1}, 'eps=-0.1 must be at least 0'),
+    ({'max_nodes': 0}, 'max_nodes=0 must be at least 1'),
+    ({'leaf_size': 3}, 'leaf_size=3 must be a power of two'),
+    ({'images': np.full((4, 3, 3, 1), 99.0)}, 'divide by 255'),
+    ({'codes': np.float32([[0.0], [0.5], [1.0]])}, 'of another codebook'),
+    ({'apply': lambda p, z: jnp.tanh(z.reshape(-1)[:3])}, "layer 'tanh'"),
+  ],
+)
+def test_mistakes_are_one_sentence(changes, words):
+  params, codes, images, labels = a_problem(0)
+  allowed = np.ones((4, 3, 3, 2), bool)
+  arguments = {
+    'apply': dense, 'params': params, 'codes': codes, 'images': images,
+    'labels': labels, 'eps': 0.1, 'allowed': allowed, 'leaf_size': 1,
+  }  # fmt: skip
+  with pytest.raises(ValueError, match=words):
+    d.decide(**(arguments | changes))
