@@ -60,12 +60,17 @@ def model_run(method: str, **changes) -> dict:
     'begin': '',
     'keep_optimizer': False,
     'defense': 'none',
+    'eps': 0.0,  # 0 stands for that of the threat
     'num_steps': 1000,
     'batch_size': 128,
     'learning_rate': 1e-3,
     'schedule': 'cosine',
     'reduction': 'mean',
+    'clip_norm': 0.0,
+    # Shares of the steps: at eps 0, then on the way to the whole eps.
+    'eps_start': 0.0,
     'eps_ramp': 0.0,
+    'natural_weight': 1.0,  # at the end of the ramp; certified training
     'attack': {'name': 'pgd', 'num_steps': 0, 'step_size': 0.0, 'alpha': 10.0},
   }
   run['attack'] |= changes.pop('attack', {})
@@ -140,6 +145,20 @@ def attack_run(name: str, on: tuple[str, ...] = KINDS, **changes) -> dict:
     'num_steps': 100,
   }
   return run | changes
+
+
+def certification(radii: tuple[float, ...], **changes) -> dict:
+  """How settings behind a codebook are decided at l_inf `radii`.
+
+  `num_examples` are the first so many test images (0: all).
+  """
+  return {
+    'radii': radii,
+    'num_examples': 0,
+    'max_nodes': 500,  # of an image
+    'leaf_size': 16,  # nodes of so few images are enumerated
+    'batch_size': 64,  # nodes at once
+  } | changes
 
 
 def honest_randomness(

@@ -17,7 +17,14 @@ from tqdm import auto as tqdm
 from configs import study
 from experiments import program
 from experiments.workdir import fitted_codebook, model_directory
-from rdefense import build, checkpoints, files, provenance, training
+from rdefense import (
+  build,
+  checkpoints,
+  checks,
+  files,
+  provenance,
+  training,
+)
 from rdefense.data import gather, training_batch_indices
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
@@ -26,6 +33,7 @@ _WORKDIR = flags.DEFINE_string(
 )
 _ONLY = flags.DEFINE_list('only', [], 'Names of runs; all of them if empty.')
 
+_METHODS = ('natural', 'adversarial', 'certified')
 _INIT, _UPDATE, _ATTACK = range(3)  # roles folded into a run's key
 
 
@@ -57,7 +65,8 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
   arrays = build.dataset(config.data.to_dict(), 'train')
   book = fitted_codebook(config, workdir)
   defend = build.defend(config.defenses[run.defense].to_dict())
-  defense = defend(None if book is None else book.codes, run.attack.alpha)
+  codes = None if book is None else book.codes
+  defense = defend(codes, run.attack.alpha)
   classifier = build.classifier(config.model.to_dict(), arrays.num_classes)
   tx = build.optimizer(run.to_dict())
   key = jax.random.fold_in(
@@ -72,7 +81,14 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
     state = checkpoints.load(directory, state)
   else:
     state = begin(config, workdir, run, state)
-  update = training.updater(classifier, tx, defense, run.reduction)
+  certified = run.method == 'certified'
+  radius = 0.0 if run.method == 'natural' else run.eps or config.threat.eps
+  if certified:
+    update = training.certified_updater(
+      classifier, tx, codes, config.defenses[run.defense].norm
+    )
+  else:
+    update = training.updater(classifier, tx, defense, run.reduction)
   if run.method == 'adversarial':
     recipe = build.training_recipe(run.attack.to_dict())
     adversarial = training.attacker(
@@ -89,16 +105,19 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
           config.seed, step, len(arrays.images), run.batch_size
         ),
       )
-      images, eps = batch.image, 0.0
+      images, share = batch.image, _share(run, step)
+      eps = share * radius
       if run.method == 'adversarial':
-        ramp = max(1, round(run.eps_ramp * run.num_steps))
-        eps = config.threat.eps * min(1.0, (step + 1) / ramp)
         attack_key = jax.random.fold_in(jax.random.fold_in(key, _ATTACK), step)
         images = adversarial(state.params, attack_key, batch, eps)
-      state, measured = update(
-        state, jax.random.fold_in(key, _UPDATE), batch.index, images,
-        batch.label,
-      )
+      if certified:
+        weight = 1 - (1 - run.natural_weight) * share
+        state, measured = update(state, images, batch.label, eps, weight)
+      else:
+        state, measured = update(
+          state, jax.random.fold_in(key, _UPDATE), batch.index, images,
+          batch.label,
+        )
       bar.update()
       if (step + 1) % config.log_every == 0 or step + 1 == run.num_steps:
         line = {'step': step + 1, 'eps': eps} | {
@@ -114,10 +133,20 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
   return lines[-1] if lines else {}
 
 
+def _share(run, step: int) -> float:
+  """Of eps at a step: 0 until `eps_start`, then up a ramp to 1."""
+  begin, ramp = (
+    round(part * run.num_steps) for part in (run.eps_start, run.eps_ramp)
+  )
+  return min(1.0, max(0.0, (step + 1 - begin) / max(1, ramp)))
+
+
 def _check(run) -> None:
-  if run.method not in ('natural', 'adversarial'):
+  checks.check_choice('method', run.method, _METHODS)
+  if run.method == 'certified' and run.defense == 'none':
     raise ValueError(
-      f'method={run.method!r} is unknown; choose: natural, adversarial.'
+      "method='certified' needs a defense with a codebook, not 'none': it "
+      'bounds the network over the codes that pixels can reach.'
     )
   devices = jax.local_device_count()
   if run.batch_size % devices:

@@ -49,7 +49,9 @@ _DEFENSES = (
 _PRETRAINED = (
   'mobilenet_v2', 'mobilenet_v1', 'mobilenet_edgetpu', 'inception_resnet_v2'
 )
-_MODELS = ('mnist_cnn', 'digits_cnn', 'ensemble', *_PRETRAINED)
+_MODELS = (
+  'mnist_cnn', 'digits_cnn', 'gowal_cnn', 'ensemble', *_PRETRAINED
+)
 _ATTACKS = (
   'paper_a', 'pgd', 'pgd_falling', 'fgsm', 'mi_fgsm', 'adaptive', 'paper_b',
   'paper_b_imagenet', 'paper_b_cw', 'eot', 'strongest',
@@ -81,6 +83,8 @@ def classifier(config: Mapping[str, Any], num_classes: int) -> Classifier:
       return models.mnist_cnn(num_classes, **arguments)
     case 'digits_cnn':
       return models.digits_cnn(num_classes, **arguments)
+    case 'gowal_cnn':
+      return models.gowal_cnn(num_classes, **arguments)
     case 'mobilenet_v2' | 'mobilenet_v1' | 'mobilenet_edgetpu' as name:
       return getattr(models, name)(num_classes, **arguments)
     case 'inception_resnet_v2':
@@ -240,7 +244,10 @@ def training_recipe(config: Mapping[str, Any]) -> Recipe:
 
 
 def optimizer(config: Mapping[str, Any]) -> optax.GradientTransformation:
-  """Adam; `config.schedule` is constant, or warm-up and cosine."""
+  """Adam; `config.schedule` is constant, or warm-up and cosine.
+
+  Gradients are clipped to the global norm `config.clip_norm` where it is not 0.
+  """
   match config['schedule']:
     case 'constant':
       schedule = optax.constant_schedule(config['learning_rate'])
@@ -251,4 +258,7 @@ def optimizer(config: Mapping[str, Any]) -> optax.GradientTransformation:
       )
     case other:
       raise _unknown('schedule', other, ('constant', 'cosine'))
-  return optax.adam(schedule)
+  adam = optax.adam(schedule)
+  if not config['clip_norm']:
+    return adam
+  return optax.chain(optax.clip_by_global_norm(config['clip_norm']), adam)

@@ -1,7 +1,8 @@
-"""Training: natural, adversarial, and on discretized images.
+"""Training: natural, adversarial, certified, and on discretized images.
 
 One step of every method is: make the images (attack them, or not), put the
-defense in front (or not), take one Optax step on the cross-entropy. The
+defense in front (or not), take one Optax step on the cross-entropy; certified
+training adds that of the worst logits of all reachable discretizations. The
 adversarial images come from the very `attacks.driver` that evaluates, run
 before the loss is differentiated. All randomness is a function of
 (key, step, example), so a resumed run repeats the same steps exactly.
@@ -9,7 +10,8 @@ before the loss is differentiated. All randomness is a function of
 References:
   Madry et al., 2018, https://arxiv.org/abs/1706.06083; paper A's settings in
   PROTOCOL A7; fast adversarial training with few large steps: Wong, Rice,
-  Kolter, 2020, https://arxiv.org/abs/2001.03994.
+  Kolter, 2020, https://arxiv.org/abs/2001.03994; interval bounds: Gowal et
+  al., 2018, https://arxiv.org/abs/1810.12715.
 """
 
 from collections.abc import Callable
@@ -23,14 +25,19 @@ import optax
 from rdefense import checks
 from rdefense.attacks.driver import batch_attack
 from rdefense.attacks.recipes import Recipe, assemble
+from rdefense.certify.interval import interval
+from rdefense.certify.reachable import box, reachable
 from rdefense.data.batches import Batch
 from rdefense.defenses.base import Defense
+from rdefense.defenses.discretize import nearest_code
 from rdefense.models.base import Classifier
 from rdefense.parallel import Layout, layout
 from rdefense.threats import ball
 from rdefense.types import Array, Key, PyTree
 
-__all__ = ['TrainState', 'attacker', 'initial', 'updater']
+__all__ = [
+  'TrainState', 'attacker', 'certified_updater', 'initial', 'updater'
+]
 
 
 class TrainState(NamedTuple):
@@ -100,17 +107,87 @@ def updater(
   def update(state: TrainState, key: Key, index, x, y):
     key = jax.random.fold_in(key, state.step)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-    grads, metrics = jax.grad(objective, has_aux=True)(
-      state.params, keys, x, y
-    )
-    updates, opt_state = tx.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    return TrainState(state.step + 1, params, opt_state), metrics
+    return _step(tx, objective, state, keys, x, y)
 
   copied, split = where.copied, where.split
   return jax.jit(
     update,
     in_shardings=(copied, copied, split, split, split),
+    out_shardings=copied,
+    donate_argnums=0,
+  )
+
+
+def _step(tx, objective, state: TrainState, *batch):
+  grads, metrics = jax.grad(objective, has_aux=True)(state.params, *batch)
+  updates, opt_state = tx.update(grads, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  return TrainState(state.step + 1, params, opt_state), metrics
+
+
+def certified_updater(
+  classifier: Classifier,
+  tx: optax.GradientTransformation,
+  codes,
+  norm: str = 'linf',
+  where: Layout | None = None,
+) -> Callable:
+  """Compiles one optimiser step on interval bounds behind `nearest_code`.
+
+  The bounds are over the smallest box of the codes that each pixel can reach,
+  so between the codes they have nothing to pay for; the loss is
+
+    w CE(f(T(x)), y) + (1 - w) CE(worst logits of the box, y).
+
+  Args:
+    classifier: the network, of layers that `certify.interval` knows.
+    tx: its optimiser.
+    codes: `[k, C]`.
+    norm: of T's distances over channels.
+    where: devices to use; None means all of this process.
+
+  Returns:
+    `(state, x, y, eps, natural_weight) -> (state, metrics)`, with `metrics`
+    the mean `loss`, `accuracy` and share `certified` at eps by these bounds;
+    `state` is donated; eps and the weight w may change without recompilation.
+
+  Raises:
+    ValueError: where it is traced, by name on a layer without bounds.
+  """
+  where = layout() if where is None else where
+  codes = jnp.asarray(codes, jnp.float32)
+  discretize = nearest_code(codes, norm=norm).apply
+
+  def one(params, x, y, eps):
+    logits = classifier.apply(params, discretize(jax.random.key(0), x))
+    own = jax.nn.one_hot(y, len(logits))
+
+    def margins(z):
+      differences = own[None] - jnp.eye(len(own))
+      return jnp.matmul(differences, classifier.apply(params, z))
+
+    inside = box(reachable(x, codes, eps, norm), codes)
+    lower = interval(margins, *inside, outward=False).low
+    worst = jnp.where(own > 0, 0.0, -lower)
+    return logits, worst
+
+  def objective(params, x, y, eps, weight):
+    logits, worst = jax.vmap(one, (None, 0, 0, None))(params, x, y, eps)
+    loss = optax.softmax_cross_entropy_with_integer_labels
+    natural, certified = loss(logits, y).mean(), loss(worst, y).mean()
+    return weight * natural + (1 - weight) * certified, {
+      'loss': natural,
+      'accuracy': (logits.argmax(-1) == y).mean(),
+      'certified': (worst <= 0).all(-1).mean(),
+    }
+
+  def update(state: TrainState, x, y, eps, natural_weight):
+    return _step(tx, objective, state, x, y, eps, natural_weight)
+
+  copied, split = where.copied, where.split
+  return jax.jit(
+    update,
+    in_shardings=(copied, split, split, copied, copied),
     out_shardings=copied,
     donate_argnums=0,
   )

@@ -143,15 +143,15 @@ def decide(
       f'{expected}: is it of another codebook?'
     )
   compiled = _compile(apply, norm, leaf_size)
-  codes = jnp.asarray(codes, jnp.float32)
+  book = jnp.asarray(codes, jnp.float32)
   # A layer without a bound is an error before any work is done.
   rows = (batch_size, *expected[1:])
   compiled.examine.eval_shape(
-    params, codes, jax.ShapeDtypeStruct(rows, bool),
+    params, book, jax.ShapeDtypeStruct(rows, bool),
     jax.ShapeDtypeStruct(rows[:1], labels.dtype),
   )
   return _Search(
-    compiled, params, codes, np.asarray(images, np.float32),
+    compiled, params, book, np.asarray(images, np.float32),
     np.asarray(labels), eps, allowed, max_nodes, batch_size, leaf_size,
   ).run()
 

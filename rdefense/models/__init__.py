@@ -3,6 +3,7 @@
 from rdefense.models.base import Classifier, classifier, max_pool, num_params
 from rdefense.models.digits_cnn import digits_cnn
 from rdefense.models.ensemble import ensemble
+from rdefense.models.gowal_cnn import gowal_cnn
 from rdefense.models.inception_resnet_v2 import inception_resnet_v2
 from rdefense.models.keras_weights import load_inception_resnet_v2
 from rdefense.models.mnist_cnn import mnist_cnn
@@ -27,6 +28,7 @@ __all__ = [
   'classifier',
   'digits_cnn',
   'ensemble',
+  'gowal_cnn',
   'inception_resnet_v2',
   'load_inception_resnet_v2',
   'load_mobilenet',
