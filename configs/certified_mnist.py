@@ -32,7 +32,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     num_steps=epochs * _NUM_TRAINING // 128 or 4, learning_rate=5e-3,
     clip_norm=10.0, eps_start=0.02, eps_ramp=0.5, natural_weight=0.5,
   )
-  names = {f'certified{eps:g}': eps for eps in _RADII}
+  names = {f'certified_{10 * eps:02.0f}': eps for eps in _RADII}
   config = study.of_defenses(
     'certified_mnist', 'mnist',
     {'name': 'gowal_cnn', 'size': size, 'init': 'interval'},
@@ -62,5 +62,5 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   )
   if preset == 'smoke':
     study.smoke(config)
-    config.certify.radii, config.only = (0.1,), ('certified0.1',)
+    config.certify.radii, config.only = (0.1,), ('certified_01',)
   return config
