@@ -8,8 +8,6 @@ Needs the models of `experiments.train` in the same workdir. Rows go to
 what was measured into docs/results.json.
 """
 
-from collections.abc import Callable
-import functools
 from pathlib import Path
 import shlex
 import sys
@@ -23,7 +21,8 @@ from ml_collections import config_flags
 from configs import study
 from configs.paper.published import PUBLISHED
 from experiments import conditions, pictures, program, publish
-from experiments.workdir import fitted_codebook, load_params, model_config
+from experiments.pipelines import pipelines
+from experiments.workdir import fitted_codebook
 from rdefense import (
   build,
   defenses,
@@ -65,7 +64,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   book = fitted_codebook(config, workdir)
   root = jax.random.fold_in(jax.random.key(config.seed), _EVALUATE)
   settings, strip = {}, None
-  pipeline = _pipelines(config, workdir, test, book)
+  pipeline = pipelines(config, workdir, test, book)
   for name in only or config.only or config.settings:
     kind, target = pipeline(name)
     tallies = {}
@@ -120,47 +119,6 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   return results
 
 
-def _pipelines(
-  config, workdir, test, book
-) -> Callable[[str], tuple[str, evaluation.Target]]:
-  """Kind and pipeline of a setting by name; they share what is compiled."""
-  x = next(batches(test, 1)).image[0]
-
-  @functools.cache
-  def network(name):
-    about = model_config(config, name)
-    return build.classifier(about, test.num_classes)
-
-  @functools.cache
-  def defend(name):
-    return build.defend(config.defenses[name].to_dict())
-
-  def params(setting, defense):
-    about = model_config(config, setting.network)
-    if build.has_weights(about):
-      return build.pretrained(about, test.num_classes)
-    return load_params(
-      config, workdir, setting.model, network(setting.network), defense, x
-    )
-
-  @functools.cache
-  def pipeline(name):
-    setting = config.settings[name]
-    about = config.defenses[setting.defense]
-    kind, defense = build.kind(about), defend(setting.defense)
-    with_codes = book and about.name in build.WITH_CODEBOOK
-    codes = book.codes if with_codes else None
-    return kind, evaluation.Target(
-      network(setting.network).apply,
-      defense,
-      params(setting, defense(codes, 1.0)),
-      codes,
-      config.num_draws if kind == 'randomized' else 0,
-    )
-
-  return pipeline
-
-
 def _freeze(target: evaluation.Target, root) -> evaluation.Target:
   """The target with its randomness fixed to one value."""
   key = jax.random.fold_in(root, _FREEZE)
@@ -178,12 +136,7 @@ def main(argv):
   config, workdir = _CONFIG.value, _WORKDIR.value
   provenance.claim(workdir, config.to_dict())
   for flag, names in (('--only', _ONLY.value), ('--config.only', config.only)):
-    for name in names:
-      if name not in config.settings:
-        listed = ', '.join(config.settings)
-        raise ValueError(
-          f'{flag}={name} is no setting of this config: {listed}.'
-        )
+    program.check_names(flag, names, config.settings)
   for name, setting in config.settings.items():
     study.check_defense(config, f'setting {name}', setting.defense)
   results = evaluate(config, workdir, _ONLY.value)

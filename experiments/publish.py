@@ -28,6 +28,7 @@ from rdefense.report import Published
 __all__ = [
   'Entry',
   'entries',
+  'entry',
   'prefix',
   'publish',
   'published_key',
@@ -128,29 +129,31 @@ def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:
   Returns:
     `<prefix>/<setting>/<condition>` -> entry, in percent.
   """
-  about = results['environment']
-  commit = about['commit'] or 'not a checkout'
   tallies = {
     f'{prefix}/{setting}/{condition}{rule}': tally
     for setting, about_setting in results['settings'].items()
     for condition, judged in about_setting['conditions'].items()
     for rule, tally in _by_rule(judged)
   }
-  return {
-    key: Entry(
-      tally['percent'],
-      tally['low'],
-      tally['high'],
-      tally['total'],
-      results['preset'],
-      results['command'],
-      commit + ('+changes' if about['dirty'] else ''),
-      about['device'],
-      about['date'],
-      '%',
-    )
-    for key, tally in tallies.items()
-  }
+  return {key: entry(results, tally) for key, tally in tallies.items()}
+
+
+def entry(results: Mapping[str, Any], tally: Mapping[str, Any]) -> Entry:
+  """A share in percent with the surroundings of its results."""
+  about = results['environment']
+  commit = about['commit'] or 'not a checkout'
+  return Entry(
+    tally['percent'],
+    tally['low'],
+    tally['high'],
+    tally['total'],
+    results['preset'],
+    results['command'],
+    commit + ('+changes' if about['dirty'] else ''),
+    about['device'],
+    about['date'],
+    '%',
+  )
 
 
 def _by_rule(judged):

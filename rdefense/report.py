@@ -17,7 +17,7 @@ difference,
 'report.html'
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import json
 import os
 from pathlib import Path
@@ -28,7 +28,7 @@ import numpy as np
 
 from rdefense import document, files, randomness
 
-__all__ = ['Published', 'write_report']
+__all__ = ['Published', 'how_it_was_made', 'write_document', 'write_report']
 
 # What an attack is judged on; `paper_a` is so by definition.
 _LAST, _BEST = 'last iterate', 'best iterate'
@@ -71,20 +71,47 @@ def write_report(
       file.
   """
   figures = figures or {}
+  blocks = _blocks(results, published, figures)
+  return write_document(
+    directory, 'report', results['title'], blocks, figures
+  )
+
+
+def write_document(
+  directory: str | os.PathLike,
+  stem: str,
+  title: str,
+  blocks: Sequence[tuple],
+  figures: Mapping[str, bytes],
+) -> Path:
+  """Writes blocks as `<stem>.md` and `<stem>.html`, and a PNG a figure.
+
+  Args:
+    directory: where they go; made where missing.
+    stem: of the files' names.
+    title: of the page.
+    blocks: of `rdefense.document`.
+    figures: name, of letters, digits, `-` and `_` -> PNG.
+
+  Returns:
+    The path of the page.
+
+  Raises:
+    ValueError: if a name is unfit for a file.
+  """
   for name in figures:
     if not re.fullmatch(r'[\w-]+', name):
       raise ValueError(
         f'figure name {name!r} must be letters, digits, - and _: '
         'it becomes a file name.'
       )
-  blocks = _blocks(results, published, figures)
   directory = Path(directory)
   for name, png in figures.items():
     files.write_bytes(directory / f'{name}.png', png)
   text = document.markdown(blocks)
-  files.write_bytes(directory / 'report.md', text.encode())
-  page = document.page(results['title'], blocks)
-  return files.write_bytes(directory / 'report.html', page.encode())
+  files.write_bytes(directory / f'{stem}.md', text.encode())
+  page = document.page(title, blocks)
+  return files.write_bytes(directory / f'{stem}.html', page.encode())
 
 
 def _blocks(results, published, figures):
@@ -119,7 +146,12 @@ def _blocks(results, published, figures):
     blocks += [('heading', 3, heading), ('paragraph', text)]
   if results.get('codebook'):
     blocks += [('heading', 2, 'Codebook'), *_codebook(results['codebook'])]
-  blocks.append(('heading', 2, 'How it was made'))
+  return blocks + how_it_was_made(results)
+
+
+def how_it_was_made(results: Mapping[str, Any]) -> list[tuple]:
+  """Blocks of command, environment and config, as far as they are given."""
+  blocks: list[tuple] = [('heading', 2, 'How it was made')]
   if results.get('command'):
     blocks.append(('code', results['command'], ''))
   blocks.append(_provenance(results))

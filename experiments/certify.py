@@ -1,0 +1,216 @@
+"""Decides every setting behind a codebook and writes certificates.html.
+
+  python -m experiments.certify \
+    --config=configs/certified_mnist.py --workdir=runs/certified_mnist
+
+Each image at each radius of `config.certify` is certified, refuted by a
+witness, or undecided when its budget is spent. Rows go to
+`certificates/<setting>/<eps>`; a killed run resumes there. Where
+`experiments.evaluate` has attacked the same settings at the same radii, no
+certified example may be broken. `--publish` puts the shares into
+docs/results.json.
+"""
+
+from pathlib import Path
+import shlex
+import sys
+import time
+from typing import Any
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from experiments import program, publish
+from experiments.conditions import radius
+from experiments.pipelines import pipelines
+from experiments.workdir import fitted_codebook
+from rdefense import (
+  build,
+  certification,
+  files,
+  plots,
+  provenance,
+  records,
+  report,
+)
+from rdefense.certify.decide import STATUS
+
+_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Where everything is written.', required=True
+)
+_ONLY = flags.DEFINE_list(
+  'only', [], 'Settings to decide now, without a report; all if empty.'
+)
+_PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
+
+_RESULTS = Path('docs') / 'results.json'
+_ORDER = ('certified', 'undecided', 'refuted')
+
+
+def certify(config, workdir, only=()) -> dict[str, Any]:
+  """All settings with a codebook at all radii; returns what the report shows.
+
+  Args:
+    config: a `configs/study.py` config with `certify`.
+    workdir: holds models and codebook; gets `certificates/`,
+      `certificates.json`, `.md` and `.html`.
+    only: settings to decide now, leaving the report to a later run.
+  """
+  begin = time.time()
+  test = build.dataset(config.data.to_dict(), 'test')
+  pipeline = pipelines(config, workdir, test, fitted_codebook(config, workdir))
+  about = config.certify
+  settings = {}
+  for name in only or config.only or config.settings:
+    defense = config.defenses[config.settings[name].defense]
+    if defense.name not in build.WITH_CODEBOOK:
+      continue
+    _, target = pipeline(name)
+    found = {}
+    for eps in about.radii:
+      condition = radius(config, eps)
+      rows = certification.certify(
+        target, test, eps, workdir / 'certificates' / name / condition,
+        defense.norm, about.num_examples or None,
+        max_nodes=about.max_nodes, batch_size=about.batch_size,
+        leaf_size=about.leaf_size, title=f'{name} {condition}',
+      )
+      tallies = certification.tallies(rows)
+      found[condition] = {
+        'eps': eps,
+        **{status: tally._asdict() for status, tally in tallies.items()},
+        'seconds': float(rows['certificate/seconds'].sum()),
+        'nodes': int(rows['certificate/nodes'].sum()),
+        'ambiguous': float(rows['certificate/ambiguous'].mean()),
+        'attacked': _attacked(workdir, name, condition, rows),
+      }
+    settings[name] = {
+      'description': config.settings[name].description, 'conditions': found
+    }
+  if only:
+    return {}
+  if not settings:
+    raise ValueError(
+      'no setting of this config has a defense with a codebook: there is no '
+      'certificate of the others.'
+    )
+  results = {
+    'title': f'Certificates: {config.title}',
+    'command': shlex.join(
+      ['python', '-m', 'experiments.certify', *sys.argv[1:]]
+    ),
+    'preset': config.preset,
+    'seconds': time.time() - begin,
+    'config': config.to_dict(),
+    'environment': provenance.environment(),
+    'settings': settings,
+  }
+  files.write_json(workdir / 'certificates.json', results)
+  write_report(workdir, results)
+  return results
+
+
+def _attacked(workdir, name, condition, rows) -> dict[str, float]:
+  """Accuracy under each attack at this radius; no certificate may be broken."""
+  found = {}
+  attacks = (workdir / 'records' / name / condition).glob('*')
+  for directory in sorted(attacks):
+    attacked = records.read(directory)
+    broken = certification.contradictions(rows, attacked)
+    if broken.size:
+      raise RuntimeError(
+        f'{name} {condition}: {directory.name} breaks certified examples '
+        f'{broken[:5].tolist()}: one of the two is wrong.'
+      )
+    found[directory.name] = records.summarize(attacked, 'verdict')['percent']
+  return found
+
+
+def write_report(workdir, results) -> Path:
+  """Tables and pictures of what was decided."""
+  blocks: list[tuple] = [
+    ('heading', 1, results['title']),
+    (
+      'paragraph',
+      'Certified: no image of the l_inf ball changes the right answer, proved '
+      'over all codes its pixels can reach, whatever the rounding. Refuted: an '
+      'image of the ball is known that the pipeline gets wrong. Undecided: the '
+      'budget was spent, or the margin is within rounding. Intervals are '
+      'exact, 95%, and cover the choice of test images.',
+    ),
+  ]
+  figures = {}
+  for name, setting in results['settings'].items():
+    shares = [
+      (found['eps'], [found[status]['percent'] for status in _ORDER])
+      for found in setting['conditions'].values()
+    ]
+    title = f'{name}: {setting["description"]}'
+    png = plots.encode_png(plots.decisions(shares, _ORDER, title))
+    figures[f'certificates_{name}'] = png
+    blocks += [
+      ('heading', 2, title),
+      _table(setting['conditions']),
+      ('figure', f'certificates_{name}', png, title),
+    ]
+  blocks += report.how_it_was_made(results)
+  return report.write_document(
+    workdir, 'certificates', results['title'], blocks, figures
+  )
+
+
+def _table(conditions):
+  def shown(tally):
+    return f'{tally["percent"]:.2f}% [{tally["low"]:.2f}, {tally["high"]:.2f}]'
+
+  rows = [
+    (
+      f'`{condition}`',
+      *(shown(found[status]) for status in _ORDER),
+      f'{found["certified"]["total"]:,}',
+      f'{found["ambiguous"]:.1f}',
+      f'{found["nodes"]:,}',
+      f'{found["seconds"]:.0f} s',
+      ', '.join(f'{a} {p:.2f}%' for a, p in found['attacked'].items()) or '–',
+    )
+    for condition, found in conditions.items()
+  ]
+  header = (
+    'radius', *_ORDER, 'n', 'ambiguous pixels, mean', 'nodes', 'time',
+    'accuracy under attack',
+  )  # fmt: skip
+  return ('table', header, rows)
+
+
+def entries(results, dataset: str) -> dict[str, publish.Entry]:
+  """`certify/<dataset>/<setting>/<condition>/<status>` -> entry."""
+  found = {}
+  for name, setting in results['settings'].items():
+    for condition, decided in setting['conditions'].items():
+      for status in STATUS:
+        tally = decided[status]
+        key = f'certify/{dataset}/{name}/{condition}/{status}'
+        found[key] = publish.entry(results, tally)
+  return found
+
+
+def main(argv):
+  del argv
+  logging.set_verbosity(logging.WARNING)
+  config, workdir = _CONFIG.value, Path(_WORKDIR.value)
+  if 'certify' not in config:
+    raise ValueError('the config has no entry certify: it says how to decide.')
+  provenance.claim(workdir, config.to_dict())
+  program.check_names('--only', _ONLY.value, config.settings)
+  results = certify(config, workdir, _ONLY.value)
+  if not results:
+    return
+  if _PUBLISH.value:
+    publish.publish(_RESULTS, entries(results, config.data.name))
+  print(workdir / 'certificates.html')
+
+
+if __name__ == '__main__':
+  flags.mark_flag_as_required('config')
+  program.run(main)

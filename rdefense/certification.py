@@ -1,0 +1,140 @@
+"""Deciding a whole dataset: one row an example, certified, refuted or neither.
+
+The counterpart of `rdefense.evaluation`: there an attack bounds the accuracy
+from above, here a proof bounds it from below, and a witness from above as well.
+Rows go to disk shard by shard, so a killed run resumes where it stood.
+"""
+
+from collections.abc import Mapping
+import functools
+import time
+
+import jax
+import numpy as np
+from tqdm import auto as tqdm
+
+from rdefense import checks, records
+from rdefense.certify.decide import CERTIFIED, STATUS, decide
+from rdefense.certify.reachable import reachable
+from rdefense.certify.statistics import clopper_pearson
+from rdefense.data import batches
+from rdefense.data.sources import Arrays
+from rdefense.evaluation import Target
+from rdefense.records import Tally
+
+__all__ = ['certify', 'contradictions', 'tallies']
+
+
+@functools.cache
+def _reachable(norm: str):
+  one = functools.partial(reachable, norm=norm)
+  return jax.jit(jax.vmap(one, (0, None, None)))
+
+
+def certify(
+  target: Target,
+  arrays: Arrays,
+  eps: float,
+  directory,
+  norm: str = 'linf',
+  num_examples: int | None = None,
+  shard_size: int = 100,
+  max_nodes: int = 500,
+  batch_size: int = 64,
+  leaf_size: int = 16,
+  title: str = '',
+) -> Mapping[str, np.ndarray]:
+  """Decides every example of a dataset at one l_inf radius.
+
+  Args:
+    target: the pipeline, `nearest_code` of its codes before its network.
+    arrays: the dataset, in order.
+    eps: radius in [0, 1] pixel units.
+    directory: where the shards lie; present ones are not computed again.
+    norm: of T's distances over channels.
+    num_examples: the first so many; None means all.
+    shard_size: examples a shard.
+    max_nodes, batch_size, leaf_size: as for `certify.decide`.
+    title: shown by the progress bar with the counts so far.
+
+  Returns:
+    Columns sorted by example: `index`, `label`, and under `certificate/`
+    `status` (an index into `STATUS`), `lower` (bound of the margin of the
+    whole image), `nodes`, `ambiguous` (pixels that reach several codes),
+    `seconds`.
+
+  Raises:
+    ValueError: on a target without codes, labels out of range, a damaged
+      shard, and as `certify.decide`.
+  """
+  if target.codes is None:
+    raise ValueError(
+      'target has no codes: this certificate is about a network behind '
+      'nearest_code; there is none for other defenses.'
+    )
+  total = len(arrays.images)
+  total = total if num_examples is None else min(num_examples, total)
+  checks.check_labels(arrays.labels, len(arrays.images), arrays.num_classes)
+  finished = records.completed(directory)
+  counts = np.zeros(len(STATUS), int)
+  with tqdm.tqdm(total=total, desc=title, unit='img') as bar:
+    for number, batch in enumerate(
+      batches(arrays, shard_size, np.arange(total))
+    ):
+      if number in finished:
+        columns = records.read_shard(records.shard_path(directory, number))
+      else:
+        begin, rows = time.perf_counter(), batch.mask
+        images, labels = batch.image[rows], batch.label[rows]
+        allowed = np.asarray(_reachable(norm)(images, target.codes, eps))
+        found = decide(
+          target.apply, target.params, target.codes, images, labels, eps,
+          allowed, norm, max_nodes, batch_size, leaf_size,
+        )
+        seconds = (time.perf_counter() - begin) / len(images)
+        columns = {
+          'index': batch.index[rows].astype(np.int64),
+          'label': labels,
+          'certificate/status': found.status,
+          'certificate/lower': found.lower,
+          'certificate/nodes': found.nodes,
+          'certificate/ambiguous': (allowed.sum(-1) > 1).sum((1, 2)),
+          'certificate/seconds': np.full(len(images), seconds, np.float32),
+        }
+        records.write_shard(directory, number, columns)
+      status = columns['certificate/status']
+      counts += np.bincount(status, minlength=len(STATUS))
+      told = zip(STATUS, counts, strict=True)
+      bar.set_postfix_str(', '.join(f'{name} {n}' for name, n in told))
+      bar.update(len(status))
+  return records.read(directory)
+
+
+def tallies(rows: Mapping[str, np.ndarray]) -> dict[str, Tally]:
+  """Counts of each status, with exact 95% intervals."""
+  status = rows['certificate/status']
+  found = {}
+  for number, name in enumerate(STATUS):
+    count = int((status == number).sum())
+    low, high = clopper_pearson(count, len(status))
+    share = 100 * count / len(status)
+    found[name] = Tally(count, len(status), share, 100 * low, 100 * high)
+  return found
+
+
+def contradictions(
+  certified: Mapping[str, np.ndarray], attacked: Mapping[str, np.ndarray]
+) -> np.ndarray:
+  """Examples that are certified, and that an attack has broken: a bug if any.
+
+  Args:
+    certified: rows of `certify`.
+    attacked: rows of `evaluation.evaluate` at the same radius or a smaller
+      one, of the same target.
+
+  Returns:
+    Their `index`, of those that both have.
+  """
+  proved = certified['certificate/status'] == CERTIFIED
+  broken = ~records.correct(attacked, 'verdict')
+  return np.intersect1d(certified['index'][proved], attacked['index'][broken])
