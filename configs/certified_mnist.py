@@ -62,5 +62,5 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   )
   if preset == 'smoke':
     study.smoke(config)
-    config.certify.radii, config.only = (0.1,), ('certified_01',)
+    config.certify.radii, config.only = (0.1, 0.3), ('certified_01',)
   return config

@@ -18,6 +18,7 @@
 """
 
 from collections.abc import Callable
+import functools
 
 import jax
 import numpy as np
@@ -31,13 +32,15 @@ from rdefense.attacks.wrappers import (
   restarts,
   stop_when_fooled,
 )
+from rdefense.certify.decide import Decisions, decide
+from rdefense.certify.reachable import reachable
 from rdefense.defenses.base import Defense
 from rdefense.gradients import averaged, defended, through
 from rdefense.parallel import layout
 from rdefense.threats import Threat
 from rdefense.types import LogitsFn, Loss
 
-__all__ = ['accuracy', 'attack', 'predict', 'transform']
+__all__ = ['accuracy', 'attack', 'certify', 'predict', 'transform']
 
 
 def transform(defense: Defense, surrogate: bool = False) -> Callable:
@@ -149,6 +152,38 @@ def attack(
       (), key, num_steps, np.arange(len(images)), images, labels, everything,
       max(1, num_draws),
     ).z
+
+  return batch
+
+
+def certify(
+  logits_fn: LogitsFn, codes, norm: str = 'linf', **budget
+) -> Callable:
+  """Decides which images no l_inf attacker can change behind `nearest_code`.
+
+  Args:
+    logits_fn: `[H, W, C] -> [num_classes]`, of layers that
+      `rdefense.certify.linear` knows.
+    codes: `[k, C]`.
+    norm: of T's distances over channels.
+    **budget: `max_nodes`, `batch_size`, `leaf_size` of `certify.decide`.
+
+  Returns:
+    `(images, labels, eps) -> Decisions`: `status` (an index into
+    `certify.decide.STATUS`), `witness`, `lower`, `nodes`; what is compiled is
+    kept. Raises `ValueError` as `certify.decide`.
+  """
+  apply = lambda params, z: logits_fn(z)
+  one = functools.partial(reachable, norm=norm)
+  reached = jax.jit(jax.vmap(one, (0, None, None)))
+
+  def batch(images, labels, eps: float) -> Decisions:
+    checks.check_images(images)
+    images = np.asarray(images, np.float32)
+    allowed = np.asarray(reached(images, codes, eps))
+    return decide(
+      apply, (), codes, images, np.asarray(labels), eps, allowed, norm, **budget
+    )
 
   return batch
 

@@ -15,6 +15,7 @@ W -= W.mean((1, 2, 3), keepdims=True)  # so that small changes decide
 IMAGES = RNG.uniform(0.4, 0.6, (5, *SHAPE)).astype(np.float32)
 logits_fn = lambda x: (jnp.asarray(W) * x[None]).sum((1, 2, 3))
 LABELS = np.einsum('khwc,bhwc->bk', W, IMAGES).argmax(1)
+CODES = np.float32([[0.0], [1.0]])
 NOISY = defenses.Defense(
   lambda key, x: x + jax.random.normal(key, x.shape),
   lambda key, x: x + jax.random.normal(key, x.shape),
@@ -45,6 +46,9 @@ CALLS = {
   )(jax.random.key(0), images, labels),
   'attack': lambda images, labels: make_attack()(
     jax.random.key(0), images, labels
+  ),
+  'certify': lambda images, labels: api.certify(logits_fn, CODES)(
+    images, labels, 0.1
   ),
 }
 
@@ -209,3 +213,17 @@ def test_a_randomised_defense_is_attacked_on_the_mean_of_its_draws():
     for images in (IMAGES, z, best(jax.random.key(0), IMAGES, LABELS))
   ]
   assert margins[1] < margins[0] - 0.5 * (margins[0] - margins[2])
+
+
+def test_at_eps_0_certified_is_right_and_refuted_is_wrong():
+  """Away from the middle of the codes, where a pixel has no choice."""
+  images = np.where(IMAGES < 0.5, 0.3, 0.7).astype(np.float32)
+  decide = api.certify(logits_fn, CODES)
+  right = api.predict(logits_fn, defenses.nearest_code(CODES))(
+    jax.random.key(0), images
+  ) == LABELS
+  found = decide(images, LABELS, 0.0)
+  assert (found.status == np.where(right, 1, 2)).all()
+  wider = decide(images, LABELS, 0.25)  # every pixel may be either code
+  assert (wider.lower <= found.lower + 1e-4).all()
+  assert (wider.status == 2).all()

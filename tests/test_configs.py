@@ -19,6 +19,7 @@ PRESETS = {
   'digits': ('small', 'smoke'),
   'mnist': ('small', 'paper', 'smoke'),
   'fashion_mnist': ('small', 'paper', 'smoke'),
+  'certified_mnist': ('small', 'paper', 'smoke'),
   'paper.figure_2': ('small', 'paper', 'smoke'),
   'paper.table_2a': ('small', 'paper', 'smoke'),
   'paper.table_2b': ('small', 'paper', 'smoke'),
@@ -93,7 +94,7 @@ def test_everything_it_names_builds(config):
     tx = build.optimizer(run.to_dict())
     assert isinstance(tx, optax.GradientTransformation)
     recipe = build.training_recipe(run.attack.to_dict())
-    assert run.method in ('natural', 'adversarial')
+    assert run.method in ('natural', 'adversarial', 'certified')
     if run.method == 'adversarial':
       assert recipe.num_steps >= 1 and recipe.step_size > 0
   for attack in config.attacks.values():

@@ -162,6 +162,18 @@ def test_running_mean_is_the_mean_of_a_centred_window(values):
   )
 
 
+def test_decisions_are_stacked_to_the_top_and_large_ones_named():
+  shares = [(0.1, (90.0, 1.0, 9.0)), (0.3, (60.0, 30.0, 10.0))]
+  names = ('certified', 'undecided', 'refuted')
+  figure = plots.decisions(shares, names, 'decided')
+  (axes,) = figure.axes
+  tops = [bar.get_y() + bar.get_height() for bar in axes.patches]
+  assert sorted(tops)[-2:] == [100.0, 100.0]
+  told = {text.get_text() for text in axes.texts}
+  assert told == {'90.0%', '9.0%', '60.0%', '30.0%', '10.0%'}
+  assert [t.get_text() for t in axes.get_xticklabels()] == ['0.1', '0.3']
+
+
 def test_png_is_readable_and_the_same_each_time():
   curves = {
     name: points for name, points in CURVES.items() if name == 'nat_pre'

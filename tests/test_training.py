@@ -228,3 +228,39 @@ def test_noise_in_training_depends_on_the_step_and_the_example():
     state, _ = update(state, key, batch.index, batch.image, batch.label)
   jax.effects_barrier()
   assert len(set(seen)) == 2 * BATCH
+
+
+CODES = np.float32([[0.0], [1.0]])
+
+
+def certified_steps(update, state, count, eps, weight):
+  for step in range(count):
+    batch = batch_of(step)
+    state, metrics = update(state, batch.image, batch.label, eps, weight)
+    jax.block_until_ready(metrics)  # CPU devices wait for each other by step
+  return state, metrics
+
+
+def test_certified_training_raises_the_certified_share():
+  tx = optax.adam(0.05)
+  update = training.certified_updater(LINEAR, tx, CODES)
+  _, natural = certified_steps(update, fresh(tx), 60, 0.1, 1.0)
+  state, certified = certified_steps(update, fresh(tx), 60, 0.1, 0.2)
+  assert certified['certified'] >= natural['certified']
+  assert certified['certified'] <= certified['accuracy']
+  assert state.step == 60
+
+
+def test_at_eps_0_certified_training_is_natural_training_behind_t():
+  tx = optax.sgd(0.1)
+  # Away from the middle, where a pixel has both codes.
+  images = np.where(np.abs(ARRAYS.images - 127.5) < 2, 0, ARRAYS.images)
+  batch = gather(ARRAYS._replace(images=images), np.arange(BATCH))
+  plain = training.updater(LINEAR, tx, nearest_code(CODES))
+  bounded = training.certified_updater(LINEAR, tx, CODES)
+  expected, _ = plain(
+    fresh(tx), jax.random.key(1), batch.index, batch.image, batch.label
+  )
+  got, metrics = bounded(fresh(tx), batch.image, batch.label, 0.0, 0.3)
+  chex.assert_trees_all_close(got.params, expected.params, atol=1e-6)
+  assert metrics['certified'] == metrics['accuracy']
