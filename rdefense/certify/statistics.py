@@ -14,11 +14,17 @@ References: Clopper and Pearson, The use of confidence or fiducial limits
 illustrated in the case of the binomial, Biometrika 26, 1934.
 """
 
+import math
 import operator
 
 from scipy import stats
 
-__all__ = ['clopper_pearson']
+__all__ = [
+  'clopper_pearson',
+  'hoeffding_below',
+  'lower_bound',
+  'multiplicative_as_printed',
+]
 
 
 def clopper_pearson(
@@ -51,6 +57,97 @@ def clopper_pearson(
   >>> clopper_pearson(0, 10)[0], clopper_pearson(10, 10)[1]
   (0.0, 1.0)
   """
+  successes, total = _checked(successes, total, confidence)
+  tail = (1 - confidence) / 2
+  failures = total - successes
+  low = stats.beta.ppf(tail, successes, failures + 1) if successes else 0.0
+  high = stats.beta.isf(tail, successes + 1, failures) if failures else 1.0
+  return float(low), float(high)
+
+
+def lower_bound(successes: int, total: int, delta: float = 0.01) -> float:
+  """Exact one-sided bound: p >= this with probability 1 - delta.
+
+  The Clopper-Pearson end whose tail is all of delta.
+
+  Args:
+    successes: an integer from 0 to `total`.
+    total: number of independent trials, an integer from 1.
+    delta: probability of error, strictly between 0 and 1.
+
+  Raises:
+    ValueError: as `clopper_pearson`.
+
+  >>> round(100 * lower_bound(431, 10_000), 3)  # Table IV at eps 0.3
+  3.851
+  """
+  _checked_delta(delta)
+  successes, total = _checked(successes, total)
+  if not successes:
+    return 0.0
+  return float(stats.beta.ppf(delta, successes, total - successes + 1))
+
+
+def hoeffding_below(successes: int, total: int, delta: float = 0.01) -> float:
+  """Hoeffding's bound: s - sqrt(log(1 / delta) / (2 m)), at least 0.
+
+  Never better than `lower_bound` by more than rounding, but free of
+  distributions.
+
+  Args:
+    successes, total, delta: as for `lower_bound`.
+
+  Raises:
+    ValueError: as `clopper_pearson`.
+
+  >>> round(100 * hoeffding_below(431, 10_000), 3)
+  2.793
+  """
+  _checked_delta(delta)
+  successes, total = _checked(successes, total)
+  return max(0.0, successes / total - _deviation(total, delta))
+
+
+def multiplicative_as_printed(
+  successes: int, total: int, delta: float = 0.01
+) -> float:
+  """Paper A's Proposition 2, (1 - a) s with Hoeffding's a: not a bound.
+
+  For comparison with its Table IV only: for small s it claims more than the
+  data support.
+
+  Args:
+    successes, total, delta: as for `lower_bound`.
+
+  Raises:
+    ValueError: as `clopper_pearson`.
+
+  References:
+    PROTOCOL A12 and trap 13.
+
+  >>> round(100 * multiplicative_as_printed(431, 10_000), 2)  # as printed
+  4.24
+  """
+  _checked_delta(delta)
+  successes, total = _checked(successes, total)
+  return (1 - _deviation(total, delta)) * successes / total
+
+
+def _deviation(total: int, delta: float) -> float:
+  return math.sqrt(math.log(1 / delta) / (2 * total))
+
+
+def _checked_delta(delta: float) -> None:
+  if not 0 < delta < 1:
+    raise ValueError(
+      f'delta must be strictly between 0 and 1, got {delta}: it is the '
+      'probability that a bound fails.'
+    )
+
+
+def _checked(
+  successes, total, confidence: float = 0.95
+) -> tuple[int, int]:
   successes, total = _count('successes', successes), _count('total', total)
   if total < 1:
     raise ValueError(
@@ -66,11 +163,7 @@ def clopper_pearson(
       f'confidence must be strictly between 0 and 1, got {confidence}: '
       'write 0.95 for 95%.'
     )
-  tail = (1 - confidence) / 2
-  failures = total - successes
-  low = stats.beta.ppf(tail, successes, failures + 1) if successes else 0.0
-  high = stats.beta.isf(tail, successes + 1, failures) if failures else 1.0
-  return float(low), float(high)
+  return successes, total
 
 
 def _count(name, value):

@@ -93,3 +93,53 @@ def test_numpy_counts_are_counts_and_ends_are_floats():
 def test_bad_input_is_named(arguments, word):
   with pytest.raises(ValueError, match=word):
     statistics.clopper_pearson(*arguments)
+
+
+# Table IV: s-hat in percent of 10,000, the printed s-hat-star, and the exact
+# and Hoeffding bounds at delta 0.01 (PROTOCOL A12).
+TABLE_IV = [
+  (98.10, 96.61, 97.758, 96.583), (97.43, 95.95, 97.038, 95.913),
+  (96.43, 94.97, 95.975, 94.913), (69.01, 67.96, 67.922, 67.493),
+  (24.96, 24.58, 23.958, 23.443), (10.37, 10.21, 9.672, 8.853),
+  (4.31, 4.24, 3.851, 2.793),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('share, printed, exact, hoeffding', TABLE_IV)
+def test_bounds_of_table_iv(share, printed, exact, hoeffding):
+  count = round(100 * share)
+  as_printed = 100 * statistics.multiplicative_as_printed(count, 10_000)
+  assert as_printed == pytest.approx(printed, abs=5.1e-3)
+  bound = 100 * statistics.lower_bound(count, 10_000)
+  assert bound == pytest.approx(exact, abs=5e-4)
+  below = 100 * statistics.hoeffding_below(count, 10_000)
+  assert below == pytest.approx(hoeffding, abs=5e-4)
+  assert below <= bound
+
+
+def test_the_printed_form_claims_more_than_the_data_support():
+  for share, *_ in TABLE_IV[3:]:
+    count = round(100 * share)
+    printed = statistics.multiplicative_as_printed(count, 10_000)
+    assert printed > statistics.lower_bound(count, 10_000)
+
+
+@settings(deadline=None, max_examples=40)
+@given(COUNTS, st.sampled_from([0.001, 0.01, 0.2]))
+def test_one_sided_bounds_are_scipys(count, delta):
+  successes, total = count
+  reference = stats.binomtest(
+    successes, total, alternative='greater'
+  ).proportion_ci(1 - delta, method='exact')
+  assert statistics.lower_bound(successes, total, delta) == pytest.approx(
+    reference.low, rel=1e-9, abs=1e-12
+  )
+
+
+@pytest.mark.parametrize('delta', [0.0, 1.0, -0.1])
+@pytest.mark.parametrize(
+  'bound', ['lower_bound', 'hoeffding_below', 'multiplicative_as_printed']
+)
+def test_delta_outside_of_its_range_is_refused(bound, delta):
+  with pytest.raises(ValueError, match=f'delta must be .* got {delta}'):
+    getattr(statistics, bound)(5, 10, delta)
