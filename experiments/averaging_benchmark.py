@@ -24,7 +24,7 @@ import numpy as np
 
 from experiments import benchmark, program
 from experiments.benchmark import Figure, take_turns
-from rdefense import evaluation
+from rdefense import deployed, memory
 from rdefense.attacks import assemble, batch_attack
 from rdefense.attacks.driver import rows_at_once
 from rdefense.attacks.eot import paper_b
@@ -52,12 +52,12 @@ class Size(NamedTuple):
 FULL, QUICK = Size(), Size(4, (1, 4), 1, 1)
 
 
-def target() -> evaluation.Target:
+def target() -> deployed.Target:
   """The network, untrained, behind RandMix with paper B's constants."""
   network = mnist_cnn()
   params = network.init(jax.random.key(0), jnp.zeros((28, 28, 1)))
   defense = rand_mix(_NOISE, _NOISE, 2, 100, gamma=40.0, alpha=40.0)
-  return evaluation.Target(
+  return deployed.Target(
     network.apply, lambda codes, alpha: defense, params, num_draws=1
   )
 
@@ -73,7 +73,7 @@ def attack(num_draws: int, size: Size) -> Callable[[], np.ndarray]:
   pipeline, (x, y) = target(), images(size)
   recipes = paper_b(_EPS, _STEPS, num_draws)
   rows = rows_at_once(size.batch)
-  (recipe,) = evaluation.with_chunks(pipeline, recipes, x.shape[1:], rows)
+  (recipe,) = memory.with_chunks(pipeline, recipes, x.shape[1:], rows)
 
   def make_attack(params):
     return assemble(

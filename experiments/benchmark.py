@@ -35,7 +35,7 @@ import numpy as np
 from experiments import program
 from experiments.publish import Entry, publish
 from experiments.workdir import load_params
-from rdefense import build, evaluation, files, provenance
+from rdefense import build, deployed, evaluation, files, provenance
 from rdefense.attacks import assemble, batch_attack
 from rdefense.attacks.recipes import pgd_falling, pgd_madry
 from rdefense.data import gather
@@ -305,7 +305,7 @@ def time_to_accuracy(workdir: Path, size: Size) -> dict[str, Figure]:
   params = load_params(
     config, workdir, 'nat', network, identity(), batch.image[0]
   )
-  target = evaluation.Target(
+  target = deployed.Target(
     network.apply, lambda codes, alpha: identity(), params
   )
   net, (x, y) = torch_network(params), to_torch(batch.image, batch.label)

@@ -26,6 +26,7 @@ from experiments.workdir import fitted_codebook
 from rdefense import (
   build,
   defenses,
+  deployed,
   evaluation,
   files,
   provenance,
@@ -119,7 +120,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   return results
 
 
-def _freeze(target: evaluation.Target, root) -> evaluation.Target:
+def _freeze(target: deployed.Target, root) -> deployed.Target:
   """The target with its randomness fixed to one value."""
   key = jax.random.fold_in(root, _FREEZE)
   return target._replace(

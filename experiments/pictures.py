@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from rdefense import evaluation, plots, records
+from rdefense import deployed, evaluation, plots, records
 from rdefense.attacks import over_examples
 
 __all__ = ['curves', 'lead', 'strip', 'table_only']
@@ -76,7 +76,7 @@ def strip(
   defense = target.defend(target.codes, 1.0)
   key = jax.random.fold_in(root, _PICTURE)
   transform = over_examples(defense.apply)
-  clean, _ = evaluation.judge(
+  clean, _ = deployed.judge(
     target, key, batch.index, batch.image, batch.label
   )
 

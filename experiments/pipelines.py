@@ -4,7 +4,7 @@ from collections.abc import Callable
 import functools
 
 from experiments.workdir import load_params, model_config
-from rdefense import build, evaluation
+from rdefense import build, deployed
 from rdefense.data import batches
 
 __all__ = ['pipelines']
@@ -12,7 +12,7 @@ __all__ = ['pipelines']
 
 def pipelines(
   config, workdir, test, book
-) -> Callable[[str], tuple[str, evaluation.Target]]:
+) -> Callable[[str], tuple[str, deployed.Target]]:
   """Kind and pipeline of a setting by name; they share what is compiled."""
   x = next(batches(test, 1)).image[0]
 
@@ -40,7 +40,7 @@ def pipelines(
     kind, defense = build.kind(about), defend(setting.defense)
     with_codes = book and about.name in build.WITH_CODEBOOK
     codes = book.codes if with_codes else None
-    return kind, evaluation.Target(
+    return kind, deployed.Target(
       network(setting.network).apply,
       defense,
       params(setting, defense(codes, 1.0)),

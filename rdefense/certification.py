@@ -19,7 +19,7 @@ from rdefense.certify.reachable import reachable
 from rdefense.certify.statistics import clopper_pearson
 from rdefense.data import batches
 from rdefense.data.sources import Arrays
-from rdefense.evaluation import Target
+from rdefense.deployed import Target
 from rdefense.records import Tally
 
 __all__ = ['certify', 'contradictions', 'tallies']

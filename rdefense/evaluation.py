@@ -8,7 +8,7 @@ judges. Rows go to disk batch by batch, so a killed run resumes where it stood
 and repeats at most one batch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import functools
 import time
 from typing import NamedTuple
@@ -21,48 +21,20 @@ from tqdm import auto as tqdm
 from rdefense import checks, records
 from rdefense.attacks.driver import batch_attack, rows_at_once
 from rdefense.attacks.recipes import Recipe, assemble
-from rdefense.attacks.wrappers import over_examples
 from rdefense.data.batches import Batch, batches
 from rdefense.data.sources import Arrays
-from rdefense.defenses.base import Defense
-from rdefense.gradients import defended, through
+from rdefense.deployed import Target, judge
 from rdefense.judging import votes
-from rdefense.losses import margin
-from rdefense.memory import bytes_needed, chunk_size, memory_budget
+from rdefense.memory import with_chunks
 from rdefense.parallel import Layout, layout, padded_size
 from rdefense.threats import STARTS, ball
-from rdefense.types import Array, Key, PyTree
+from rdefense.types import Key
 
 __all__ = [
-  'Target',
   'Verdicts',
   'attack',
   'evaluate',
-  'judge',
-  'with_chunks',
 ]
-
-
-class Target(NamedTuple):
-  """The deployed pipeline under evaluation.
-
-  `apply` and `defend` are compiled into the attack; `params` and `codes` are
-  not, so that targets that differ only there share what was compiled.
-
-  Attributes:
-    apply: `(params, x) -> logits`.
-    defend: `(codes, alpha) -> Defense`.
-    params: of the classifier.
-    codes: `[k, C]`, or None for a defense without a codebook.
-    num_draws: of a randomised defense, on which an example is judged; 0 says
-      that the defense is deterministic.
-  """
-
-  apply: Callable[[PyTree, Array], Array]
-  defend: Callable[[Array | None, Array], Defense]
-  params: PyTree
-  codes: np.ndarray | None = None
-  num_draws: int = 0
 
 
 class Verdicts(NamedTuple):
@@ -78,75 +50,6 @@ class Verdicts(NamedTuple):
   def predicted(self) -> np.ndarray:
     """`[B]`, the most voted class."""
     return votes(self.draws)[0]
-
-
-@functools.cache
-def _judge(apply, defend, where: Layout):
-  def fn(key, index, x, y, params, codes):
-    pipeline = defended(lambda x: apply(params, x), defend(codes, 1.0))
-
-    def one(key, x, y):
-      logits = pipeline(key, x)
-      return logits.argmax(), margin(logits, y)
-
-    with jax.default_matmul_precision('highest'):
-      return over_examples(one)(key, index, x, y)
-
-  copied, split = where.copied, where.split
-  return jax.jit(
-    fn,
-    in_shardings=(copied, split, split, split, copied, copied),
-    out_shardings=split,
-  )
-
-
-def judge(
-  target: Target,
-  key: Key,
-  index,
-  images,
-  labels,
-  where: Layout | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-  """Predictions of the deployed pipeline, draw by draw.
-
-  Args:
-    target: the pipeline.
-    key: of the judgement, never shown to an attack; consumed. Draw `i` has
-      `fold_in(key, i)`, then each example its own.
-    index: `[B]`, global example numbers.
-    images: `[B, H, W, C]` in [0, 1].
-    labels: `[B]`.
-    where: devices to use; None means all of this process.
-
-  Returns:
-    `(draws [B, m] int32, margin [B] float32)`: predictions under each key,
-    one of them where the defense is deterministic; mean margin.
-  """
-  checks.check_at_least(
-    'num_draws', target.num_draws, 0, ': 0 is for a deterministic defense'
-  )
-  where = layout() if where is None else where
-  size = len(images)
-  rows = np.minimum(np.arange(padded_size(where, size)), size - 1)
-  data = jax.device_put(
-    (
-      np.asarray(index, np.int32)[rows],
-      np.asarray(images, np.float32)[rows],
-      np.asarray(labels, np.int32)[rows],
-    ),
-    where.split,
-  )
-  program = _judge(target.apply, target.defend, where)
-  draws = [
-    program(jax.random.fold_in(key, i), *data, target.params, target.codes)
-    for i in range(max(1, target.num_draws))
-  ]
-  predicted, margins = zip(*jax.device_get(draws), strict=True)
-  return (
-    np.stack(predicted, 1)[:size].astype(np.int32),
-    np.mean(margins, 0)[:size],
-  )
 
 
 @functools.cache
@@ -256,65 +159,6 @@ def attack(
   if target.num_draws:
     _, margins, draws = damage(z, judging)
   return Verdicts(z, draws, margins, gradients, broken_by)
-
-
-@functools.cache
-def _bytes_per_draw(apply, defend, loss, backward, shape, tree, structs) -> int:
-  """What the gradient of one image through one draw takes.
-
-  Neither parameters nor the steepness of a surrogate change anything in it.
-  """
-
-  def evaluate(operands, key, x, y):
-    params, codes = operands
-    logits_fn = functools.partial(apply, params)
-    oracle = through(logits_fn, defend(codes, 1.0), loss, backward)
-    return oracle.evaluate(key, x, y, 0)
-
-  operands = jax.tree.unflatten(tree, structs)
-  x = jax.ShapeDtypeStruct(shape, np.float32)
-  return bytes_needed(evaluate, operands, jax.random.key(0), x, np.int32(0))
-
-
-def with_chunks(
-  target: Target, recipes: Sequence[Recipe], shape: tuple[int, ...], rows: int
-) -> tuple[Recipe, ...]:
-  """Recipes whose `chunk` was 0 with one that fits the memory budget.
-
-  Args:
-    target: the pipeline.
-    recipes: of an ensemble.
-    shape: `(H, W, C)` of an image.
-    rows: images side by side on one device.
-
-  Raises:
-    ValueError: on a negative number of draws, and where a chunk does not
-      divide them.
-  """
-  leaves, tree = jax.tree.flatten((target.params, target.codes))
-  structs = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves)
-
-  def fitted(recipe: Recipe) -> Recipe:
-    checks.check_at_least(
-      'num_draws', recipe.num_draws, 0, ': 0 is for a deterministic defense'
-    )
-    num_draws = max(1, recipe.num_draws)
-    if not recipe.chunk and num_draws > 1:
-      needed = rows * _bytes_per_draw(
-        target.apply, target.defend, recipe.loss, recipe.backward, shape, tree,
-        structs,
-      )
-      chunk = chunk_size(num_draws, needed, memory_budget())
-    else:
-      chunk = max(1, recipe.chunk)
-    if num_draws % chunk:
-      raise ValueError(
-        f'chunk={chunk} of {recipe.name} does not divide its {num_draws} '
-        'draws: take a divisor, or 0 to have one chosen.'
-      )
-    return recipe._replace(chunk=chunk)
-
-  return tuple(map(fitted, recipes))
 
 
 def evaluate(

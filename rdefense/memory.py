@@ -4,14 +4,19 @@ An averaged gradient is computed in parts (`gradients.averaged`): a part takes
 what one draw takes, times its draws, times the images side by side.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+import functools
 from typing import Any
 
 import jax
+import numpy as np
 
 from rdefense import checks
+from rdefense.attacks.recipes import Recipe
+from rdefense.deployed import Target
+from rdefense.gradients import through
 
-__all__ = ['bytes_needed', 'chunk_size', 'memory_budget']
+__all__ = ['bytes_needed', 'chunk_size', 'memory_budget', 'with_chunks']
 
 _CPU_BUDGET = 64 * 2**20  # larger working sets leave a CPU's caches
 
@@ -54,3 +59,62 @@ def memory_budget() -> int:
   """
   stats = jax.local_devices()[0].memory_stats() or {}  # none on a CPU
   return stats['bytes_limit'] // 2 if 'bytes_limit' in stats else _CPU_BUDGET
+
+
+@functools.cache
+def _bytes_per_draw(apply, defend, loss, backward, shape, tree, structs) -> int:
+  """What the gradient of one image through one draw takes.
+
+  Neither parameters nor the steepness of a surrogate change anything in it.
+  """
+
+  def evaluate(operands, key, x, y):
+    params, codes = operands
+    logits_fn = functools.partial(apply, params)
+    oracle = through(logits_fn, defend(codes, 1.0), loss, backward)
+    return oracle.evaluate(key, x, y, 0)
+
+  operands = jax.tree.unflatten(tree, structs)
+  x = jax.ShapeDtypeStruct(shape, np.float32)
+  return bytes_needed(evaluate, operands, jax.random.key(0), x, np.int32(0))
+
+
+def with_chunks(
+  target: Target, recipes: Sequence[Recipe], shape: tuple[int, ...], rows: int
+) -> tuple[Recipe, ...]:
+  """Recipes whose `chunk` was 0 with one that fits the memory budget.
+
+  Args:
+    target: the pipeline.
+    recipes: of an ensemble.
+    shape: `(H, W, C)` of an image.
+    rows: images side by side on one device.
+
+  Raises:
+    ValueError: on a negative number of draws, and where a chunk does not
+      divide them.
+  """
+  leaves, tree = jax.tree.flatten((target.params, target.codes))
+  structs = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves)
+
+  def fitted(recipe: Recipe) -> Recipe:
+    checks.check_at_least(
+      'num_draws', recipe.num_draws, 0, ': 0 is for a deterministic defense'
+    )
+    num_draws = max(1, recipe.num_draws)
+    if not recipe.chunk and num_draws > 1:
+      needed = rows * _bytes_per_draw(
+        target.apply, target.defend, recipe.loss, recipe.backward, shape, tree,
+        structs,
+      )
+      chunk = chunk_size(num_draws, needed, memory_budget())
+    else:
+      chunk = max(1, recipe.chunk)
+    if num_draws % chunk:
+      raise ValueError(
+        f'chunk={chunk} of {recipe.name} does not divide its {num_draws} '
+        'draws: take a divisor, or 0 to have one chosen.'
+      )
+    return recipe._replace(chunk=chunk)
+
+  return tuple(map(fitted, recipes))

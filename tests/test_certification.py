@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from rdefense import certification, evaluation, records
+from rdefense import certification, deployed, evaluation, records
 from rdefense.attacks import recipes
 from rdefense.certify.decide import CERTIFIED, REFUTED, STATUS
 from rdefense.data import Arrays
@@ -18,7 +18,7 @@ EPS = 0.15
 def problem():
   params, codes, images, labels = a_problem(5, count=30)
   images = np.rint(255 * images).astype(np.uint8)
-  target = evaluation.Target(
+  target = deployed.Target(
     dense, lambda codes, alpha: nearest_code(codes, alpha), params, codes
   )
   labels = labels.astype(np.int32)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rdefense import evaluation, losses, records, threats
+from rdefense import deployed, evaluation, losses, records, threats
 from rdefense.attacks import recipes, run
 from rdefense.attacks.recipes import Recipe
 from rdefense.data import Arrays, batches, to_unit
@@ -36,7 +36,7 @@ def make_arrays():
 
 
 ARRAYS = make_arrays()
-TARGET = evaluation.Target(apply, defend, PARAMS, CODES)
+TARGET = deployed.Target(apply, defend, PARAMS, CODES)
 WRONG = np.arange(NUM) % 5 == 0  # without any attack
 
 CORNER = Recipe(
@@ -166,7 +166,7 @@ def test_paper_a_attacks_every_example_and_judges_last_iterates(tmp_path):
     return jax.jit(jax.vmap(one))(x, y)
 
   last, best = (
-    evaluation.judge(TARGET, key, np.arange(NUM), submissions(recipe), y)
+    deployed.judge(TARGET, key, np.arange(NUM), submissions(recipe), y)
     for recipe in (LAST, LAST._replace(keep='best'))
   )
   np.testing.assert_array_equal(rows['verdict/predicted'], last[0][:, 0])
@@ -188,7 +188,7 @@ def test_submissions_are_inside_the_ball_and_judged_as_stored():
   verdicts = evaluation.attack(TARGET, (CORNER, LAST), 'linf', EPS, key, batch)
   assert np.abs(verdicts.z - batch.image).max() <= EPS + 6e-8
   assert verdicts.z.min() >= 0 and verdicts.z.max() <= 1
-  predicted, margin = evaluation.judge(
+  predicted, margin = deployed.judge(
     TARGET, key, batch.index, verdicts.z, batch.label
   )
   np.testing.assert_array_equal(verdicts.draws, predicted)
@@ -339,7 +339,7 @@ EOT = Recipe(
 
 def test_a_classifier_that_errs_by_chance_alone_is_told_so(tmp_path):
   """True accuracy 90%, whatever the attacker does or is lucky with."""
-  target = evaluation.Target(bright, coin, (), None, num_draws=20)
+  target = deployed.Target(bright, coin, (), None, num_draws=20)
   ensemble = (EOT, EOT._replace(name='again', average='log_probability'))
   rows = evaluation.evaluate(
     target, coin_arrays(1000), ensemble, 'linf', 0.1, jax.random.key(0),
@@ -372,7 +372,7 @@ def linear(params, x):
 
 
 def noisy_rows(directory, seed=0, batch_size=25, where=None):
-  target = evaluation.Target(linear, shift, PARAMS, None, num_draws=9)
+  target = deployed.Target(linear, shift, PARAMS, None, num_draws=9)
   return evaluation.evaluate(
     target, ARRAYS, (EOT._replace(chunk=2),), 'linf', EPS,
     jax.random.key(seed), directory, batch_size, where=where,
@@ -407,7 +407,7 @@ def test_no_attack_has_seen_the_keys_it_is_judged_with():
 
     return Defense(fn, fn)
 
-  target = evaluation.Target(linear, spying, PARAMS, None, num_draws=3)
+  target = deployed.Target(linear, spying, PARAMS, None, num_draws=3)
   (batch,) = batches(coin_arrays(1), 1)
   recipe = EOT._replace(num_restarts=1, num_steps=2, num_draws=2)
   where = layout(jax.devices()[:1])
@@ -419,29 +419,3 @@ def test_no_attack_has_seen_the_keys_it_is_judged_with():
   attacked = 3 * 2  # the start and two steps, two draws each
   # Both choices, before and after the recipe, see the same three draws.
   assert len(set(seen)) == attacked + 3 + 3
-
-
-def test_a_chunk_that_does_not_divide_the_draws_is_an_error():
-  target = evaluation.Target(linear, shift, PARAMS, None, num_draws=3)
-  with pytest.raises(ValueError, match='chunk=8 of eot does not divide its 4'):
-    evaluation.with_chunks(target, (EOT._replace(chunk=8),), SHAPE, 10)
-
-
-def test_chunks_are_chosen_where_none_is_given():
-  target = evaluation.Target(linear, shift, PARAMS, None, num_draws=3)
-  chosen = evaluation.with_chunks(target, (EOT, CORNER), SHAPE, 10)
-  assert [recipe.chunk for recipe in chosen] == [4, 1]  # tiny images all fit
-  (alone,) = evaluation.with_chunks(target, (EOT,), SHAPE, 10**9)
-  assert alone.chunk == 1
-
-
-def test_fewer_than_no_draws_are_an_error():
-  target = evaluation.Target(linear, shift, PARAMS, None, num_draws=3)
-  with pytest.raises(ValueError, match='num_draws=-1 must be at least 0'):
-    evaluation.with_chunks(target, (EOT._replace(num_draws=-1),), SHAPE, 10)
-  (batch,) = batches(ARRAYS, 56)
-  with pytest.raises(ValueError, match='num_draws=-2 must be at least 0'):
-    evaluation.judge(
-      target._replace(num_draws=-2), jax.random.key(0), batch.index,
-      batch.image, batch.label,
-    )

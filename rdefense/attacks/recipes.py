@@ -54,7 +54,7 @@ class Recipe(NamedTuple):
       the defense is deterministic and one success is enough.
     average: over draws, one of `gradients.AVERAGES`.
     chunk: draws side by side, a divisor of `num_draws`; 0 leaves it to
-      `evaluation.with_chunks`.
+      `memory.with_chunks`.
   """
 
   name: str

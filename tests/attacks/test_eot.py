@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rdefense import evaluation, losses
+from rdefense import deployed, evaluation, losses
 from rdefense.attacks import batch_attack, eot, recipes, run
 from rdefense.data import Batch
 from rdefense.defenses import Defense, frozen
@@ -142,7 +142,7 @@ def test_frozen_randomness_falls_where_fresh_randomness_stands():
   x[:, 0, 0] += 0.02 * np.sign(W[0, 0])
   batch = Batch(np.arange(4), x, np.zeros(4, np.int32), np.ones(4, bool))
   (recipe,) = eot.eot(0.1, num_steps=10, num_draws=0)
-  target = evaluation.Target(linear, fixed, W)
+  target = deployed.Target(linear, fixed, W)
   verdicts = evaluation.attack(
     target, (recipe,), 'linf', 0.1, jax.random.key(0), batch
   )
