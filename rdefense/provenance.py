@@ -33,7 +33,8 @@ def environment() -> dict[str, Any]:
   Returns:
     `packages` (name -> version, None where not installed), `python`,
     `platform`, `device` (kind), `devices` (count), `system`, `commit` and
-    `dirty` (of tracked files; both None when this package is not a checkout),
+    `dirty` (of tracked files outside of docs; both None when this package is
+    not a checkout),
     `date` (UTC, ISO 8601, to the second).
   """
   packages: dict[str, str | None] = {}
@@ -46,7 +47,11 @@ def environment() -> dict[str, Any]:
   # An installed copy may lie inside some other project's checkout.
   ours = _git('ls-files', '--error-unmatch', Path(__file__).name) is not None
   commit = _git('rev-parse', 'HEAD') if ours else None
-  changed = _git('status', '--porcelain', '--untracked-files=no')
+  # What a run before this one has published in docs is no change of the code.
+  changed = _git(
+    'status', '--porcelain', '--untracked-files=no', '--',
+    ':(top)', ':(top,exclude)docs',
+  )
   return {
     'packages': packages,
     'python': platform.python_version(),

@@ -48,6 +48,9 @@ def test_copy_inside_anothers_checkout_has_no_commit(tmp_path, monkeypatch):
   package = tmp_path / 'rdefense' / 'provenance.py'
   package.parent.mkdir()
   package.write_text('pass\n')
+  results = tmp_path / 'docs' / 'results.json'
+  results.parent.mkdir()
+  results.write_text('{}')
   git('init')
   git('commit', '--allow-empty', '-m', 'another project')
   monkeypatch.setattr(provenance, '__file__', str(package))
@@ -59,6 +62,8 @@ def test_copy_inside_anothers_checkout_has_no_commit(tmp_path, monkeypatch):
   assert about['dirty'] is False
   (tmp_path / 'run.json').write_text('{}')
   # Untracked files are no edit.
+  assert provenance.environment()['dirty'] is False
+  results.write_text('{"a": 1}')  # published by a run before
   assert provenance.environment()['dirty'] is False
   package.write_text('changed\n')
   assert provenance.environment()['dirty'] is True
