@@ -112,6 +112,20 @@ def test_an_unknown_schedule_lists_choices():
     build.optimizer(config | {'schedule': 'nonsense'})
 
 
+def test_gradients_are_clipped_to_the_global_norm():
+  config = {'schedule': 'constant', 'learning_rate': 0.1, 'num_steps': 20}
+  params, grads = jnp.zeros(2), (jnp.array([30.0, 40.0]), jnp.array([3.0, 4.0]))
+  moments = []
+  for clip_norm in (5.0, 0.0):
+    tx = build.optimizer(config | {'clip_norm': clip_norm})
+    for grad in grads:
+      _, state = tx.update(grad, tx.init(params), params)
+      moments.append(optax.tree.get(state, 'mu'))
+  clipped, as_it_is, large, small = moments
+  np.testing.assert_allclose(clipped, as_it_is, rtol=1e-6)
+  np.testing.assert_allclose(large, 10 * small, rtol=1e-6)
+
+
 def test_an_unknown_dataset_lists_choices():
   config = {'name': 'nonsense', 'train_examples': 0}
   with pytest.raises(ValueError, match='digits, mnist'):
@@ -215,7 +229,10 @@ def test_adaptive_leaves_the_surrogate_out_where_nothing_is_discretized():
 def test_the_learning_rate_follows_its_schedule(schedule, expected):
   """Adam on constant gradients moves by the learning rate each step."""
   tx = build.optimizer(
-    {'schedule': schedule, 'learning_rate': 0.1, 'num_steps': 20}
+    {
+      'schedule': schedule, 'learning_rate': 0.1, 'num_steps': 20,
+      'clip_norm': 0.0,
+    }
   )
   params = jnp.zeros(())
   state, moves = tx.init(params), []
