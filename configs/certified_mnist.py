@@ -6,10 +6,10 @@
     --config=configs/certified_mnist.py --workdir=runs/certified_mnist
 
 Three networks of Gowal et al., `small`, trained for eps 0.1, 0.2 and 0.3 on
-all but the last 5,000 training images, which chose the constants below; the
-test images were not looked at. Presets: `small` takes some 40 minutes of one
-CPU core a network; `paper` trains the 7-layer network for 250 epochs (a GPU);
-`smoke` only shows that it runs.
+all but the last 5,000 training images, which are kept to choose constants by;
+those below are a first guess, not tuned on any images. Presets: `small` takes
+some 40 minutes of one CPU core a network; `paper` trains the 7-layer network
+for 250 epochs (a GPU); `smoke` only shows that it runs.
 """
 
 import ml_collections
