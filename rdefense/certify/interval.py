@@ -27,7 +27,7 @@ from rdefense.certify.operations import Operation, num_terms, operations
 from rdefense.certify.reachable import Box
 from rdefense.types import Array
 
-__all__ = ['AFFINE', 'Bounded', 'ROUNDOFF', 'bounded', 'interval']
+__all__ = ['AFFINE', 'ROUNDOFF', 'Bounded', 'bounded', 'interval', 'largest']
 
 ROUNDOFF = 2.0**-24  # of float32, relative, to nearest
 _TINY = 1e-30
@@ -104,6 +104,11 @@ def bounded(
 
 def _rule(op: Operation, inputs: list[Box]) -> Box:
   places = [i for i, a in enumerate(op.operands) if a is None]
+  if op.params.get('new_dtype', jnp.float32) != jnp.float32:  # of a cast
+    raise ValueError(
+      f'layer {op.name!r} to {op.params["new_dtype"]} has no bound: what '
+      'depends on the input must stay float32.'
+    )
   if op.name in ('neg', 'sub', *_MONOTONE):
     # Falls where the operand after a minus rises.
     falls = [op.name == 'neg' or op.name == 'sub' and p == 1 for p in places]
@@ -126,6 +131,11 @@ def _rule(op: Operation, inputs: list[Box]) -> Box:
   )
 
 
+def largest(box: Box) -> Array:
+  """Of the absolute values in a box."""
+  return jnp.maximum(jnp.abs(box.low), jnp.abs(box.high))
+
+
 def _slack(op: Operation, inputs: list[Box]) -> Array | float:
   """What float32 may err by in an operation, in any order of its sums.
 
@@ -135,9 +145,9 @@ def _slack(op: Operation, inputs: list[Box]) -> Array | float:
   """
   if op.name not in _LOSSY:
     return 0.0
-  largest = [jnp.maximum(jnp.abs(b.low), jnp.abs(b.high)) for b in inputs]
+  sizes = [largest(b) for b in inputs]
   # Where an end is infinite, as in the padding of a maximum, nothing is lost.
-  finite = [jnp.where(jnp.isfinite(a), a, 0.0) for a in largest]
+  finite = [jnp.where(jnp.isfinite(a), a, 0.0) for a in sizes]
   forward, backward = num_terms(op, [a.shape for a in finite])
   count = forward + max(forward, backward) + _SPARE
   return count * ROUNDOFF * _magnitude(op, finite) + _TINY
@@ -145,10 +155,11 @@ def _slack(op: Operation, inputs: list[Box]) -> Array | float:
 
 def _magnitude(op: Operation, absolutes: list[Array]) -> Array:
   """The operation on absolute values: the sum of what it adds up, unsigned."""
-  rest = iter(absolutes)
   if op.name == 'gather':  # whose constants are positions
     return op(*absolutes)
-  filled = [next(rest) if a is None else jnp.abs(a) for a in op.operands]
+  unsigned = op._replace(
+    operands=tuple(None if a is None else jnp.abs(a) for a in op.operands)
+  )
   if op.name == 'sub':
-    return filled[0] + filled[1]
-  return op.primitive.bind(*filled, **op.params)
+    return sum(unsigned.filled(*absolutes))
+  return unsigned(*absolutes)

@@ -31,7 +31,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rdefense.certify.interval import AFFINE, ROUNDOFF, bounded
+from rdefense.certify.interval import AFFINE, ROUNDOFF, bounded, largest
 from rdefense.certify.operations import Operation
 from rdefense.certify.reachable import Box
 from rdefense.types import Array
@@ -98,7 +98,7 @@ def linear(
     for i, part in zip(op.inputs, parts, strict=True):
       if i in carried:
         part = carried[i] + part
-        const -= _inner(jnp.abs(part), 2 * ROUNDOFF * _largest(boxes[i]))
+        const -= _inner(jnp.abs(part), 2 * ROUNDOFF * largest(boxes[i]))
       carried[i] = part
 
   coefs = carried[0]
@@ -124,10 +124,6 @@ def _inner(coefs: Array, values: Array | float) -> Array:
   return _sum(jnp.where(coefs == 0, 0.0, coefs * values))
 
 
-def _largest(box: Box) -> Array:
-  return jnp.maximum(jnp.abs(box.low), jnp.abs(box.high))
-
-
 def _through_affine(op: Operation, coefs: Array, inputs: list[Box]):
   """Coefficients of the inputs of an affine operation, and its offset."""
   zeros = [jnp.zeros_like(box.low) for box in inputs]
@@ -139,13 +135,12 @@ def _through_affine(op: Operation, coefs: Array, inputs: list[Box]):
 def _through_maximum(op: Operation, coefs: Array, inputs: list[Box]):
   """The same of max(a, b) = b + max(a - b, 0), or of min = -max(-a, -b)."""
   sign = 1.0 if op.name == 'max' else -1.0
-  rest = iter(inputs)
   first, second = (
-    _signed(next(rest) if a is None else Box(a, a), sign)
-    for a in op.operands
+    _signed(a if isinstance(a, Box) else Box(a, a), sign)
+    for a in op.filled(*inputs)
   )
   gap = Box(first.low - second.high, first.high - second.low)
-  lines = _lines(gap, _largest(second))
+  lines = _lines(gap, largest(second))
   coefs = sign * coefs
   taken = jnp.where(
     coefs >= 0, coefs * lines.below[None], coefs * lines.above[None]

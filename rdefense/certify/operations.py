@@ -25,6 +25,13 @@ from rdefense.types import Array
 __all__ = ['Operation', 'num_terms', 'operations']
 
 
+# Of others, such as `scan` and `reduce`, an inner jaxpr is not the whole.
+_CALLS = (
+  'checkpoint', 'closed_call', 'core_call', 'custom_jvp_call',
+  'custom_vjp_call', 'jit', 'pjit', 'remat', 'remat2',
+)
+
+
 class Operation(NamedTuple):
   """One operation of a function of one array.
 
@@ -54,9 +61,12 @@ class Operation(NamedTuple):
 
   def __call__(self, *inputs: Array) -> Array:
     """The value, from those of the inputs."""
+    return self.primitive.bind(*self.filled(*inputs), **self.params)
+
+  def filled(self, *inputs: Any) -> list[Any]:
+    """The operands, with the inputs in their places."""
     rest = iter(inputs)
-    filled = [next(rest) if a is None else a for a in self.operands]
-    return self.primitive.bind(*filled, **self.params)
+    return [next(rest) if a is None else a for a in self.operands]
 
 
 class _Entry(NamedTuple):
@@ -97,29 +107,23 @@ def _walk(jaxpr, consts, arguments, found: list[Operation]) -> list:
   for eqn in jaxpr.eqns:
     operands = [read(atom) for atom in eqn.invars]
     inner = _called(eqn)
-    if not any(isinstance(a, _Entry) for a in operands):
-      out = eqn.primitive.bind(*operands, **eqn.params) if inner is None else (
-        jax.core.eval_jaxpr(inner.jaxpr, inner.consts, *operands)
-      )
-      outputs = out if isinstance(out, (list, tuple)) else [out]
-    elif inner is not None:
+    if inner is not None:
       outputs = _walk(inner.jaxpr, inner.consts, operands, found)
-    else:
+    elif any(isinstance(a, _Entry) for a in operands):
       outputs = [_append(eqn, operands, found)]
+    else:
+      out = eqn.primitive.bind(*operands, **eqn.params)
+      outputs = out if eqn.primitive.multiple_results else [out]
     values |= dict(zip(eqn.outvars, outputs, strict=True))
   return [read(atom) for atom in jaxpr.outvars]
 
 
 def _called(eqn):
   """The jaxpr of a call that is no more than its body, or None."""
-  if eqn.primitive.name in ('scan', 'while', 'cond'):
+  if eqn.primitive.name not in _CALLS:
     return None
-  for name in ('call_jaxpr', 'jaxpr', 'fun_jaxpr'):
-    inner = eqn.params.get(name)
-    if inner is not None:
-      closed = hasattr(inner, 'consts')
-      return inner if closed else ClosedJaxpr(inner, ())
-  return None
+  inner = eqn.params.get('call_jaxpr', eqn.params.get('jaxpr'))
+  return inner if hasattr(inner, 'consts') else ClosedJaxpr(inner, ())
 
 
 def _append(eqn, operands, found: list[Operation]) -> _Entry:

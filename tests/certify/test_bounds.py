@@ -140,6 +140,12 @@ def test_rounding_cannot_close_an_interval():
     (lambda x: jnp.tanh(x), "layer 'tanh' with 1"),
     (lambda x: x * x, "layer '(mul|square|integer_pow)' with"),
     (lambda x: 1 / (x + 1), "layer 'div' with 1"),
+    (lambda x: (4 * x).astype(jnp.int32) * 1.0, 'to int32 has no bound'),
+    (lambda x: x.astype(jnp.bfloat16) * 1, 'to bfloat16 has no bound'),
+    (
+      lambda x: jax.lax.reduce(x, 1.0, lambda a, b: a + 2 * b, (0,))[None],
+      "layer 'reduce' with 1",
+    ),
     (lambda x: jax.nn.softmax(x), "layer '(exp|reduce_max|stop_gradient)'"),
   ],
 )
