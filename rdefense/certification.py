@@ -6,29 +6,19 @@ Rows go to disk shard by shard, so a killed run resumes where it stood.
 """
 
 from collections.abc import Mapping
-import functools
 import time
 
-import jax
 import numpy as np
 from tqdm import auto as tqdm
 
 from rdefense import checks, records
 from rdefense.certify.decide import CERTIFIED, STATUS, decide
-from rdefense.certify.reachable import reachable
-from rdefense.certify.statistics import clopper_pearson
 from rdefense.data import batches
 from rdefense.data.sources import Arrays
 from rdefense.deployed import Target
 from rdefense.records import Tally
 
 __all__ = ['certify', 'contradictions', 'tallies']
-
-
-@functools.cache
-def _reachable(norm: str):
-  one = functools.partial(reachable, norm=norm)
-  return jax.jit(jax.vmap(one, (0, None, None)))
 
 
 def certify(
@@ -86,10 +76,9 @@ def certify(
       else:
         begin, rows = time.perf_counter(), batch.mask
         images, labels = batch.image[rows], batch.label[rows]
-        allowed = np.asarray(_reachable(norm)(images, target.codes, eps))
         found = decide(
-          target.apply, target.params, target.codes, images, labels, eps,
-          allowed, norm, max_nodes, batch_size, leaf_size,
+          target.apply, target.params, target.codes, images, labels, eps, norm,
+          max_nodes=max_nodes, batch_size=batch_size, leaf_size=leaf_size,
         )
         seconds = (time.perf_counter() - begin) / len(images)
         columns = {
@@ -98,7 +87,7 @@ def certify(
           'certificate/status': found.status,
           'certificate/lower': found.lower,
           'certificate/nodes': found.nodes,
-          'certificate/ambiguous': (allowed.sum(-1) > 1).sum((1, 2)),
+          'certificate/ambiguous': found.ambiguous,
           'certificate/seconds': np.full(len(images), seconds, np.float32),
         }
         records.write_shard(directory, number, columns)
@@ -113,13 +102,10 @@ def certify(
 def tallies(rows: Mapping[str, np.ndarray]) -> dict[str, Tally]:
   """Counts of each status, with exact 95% intervals."""
   status = rows['certificate/status']
-  found = {}
-  for number, name in enumerate(STATUS):
-    count = int((status == number).sum())
-    low, high = clopper_pearson(count, len(status))
-    share = 100 * count / len(status)
-    found[name] = Tally(count, len(status), share, 100 * low, 100 * high)
-  return found
+  return {
+    name: records.tally(status == number)
+    for number, name in enumerate(STATUS)
+  }
 
 
 def contradictions(

@@ -30,6 +30,7 @@ from rdefense.certify.reachable import box, reachable
 from rdefense.data.batches import Batch
 from rdefense.defenses.base import Defense
 from rdefense.defenses.discretize import nearest_code
+from rdefense.losses import margins
 from rdefense.models.base import Classifier
 from rdefense.parallel import Layout, layout
 from rdefense.threats import ball
@@ -110,9 +111,14 @@ def updater(
     return _step(tx, objective, state, keys, x, y)
 
   copied, split = where.copied, where.split
+  return _compile(update, copied, copied, split, split, split)
+
+
+def _compile(update, copied, *rest) -> Callable:
+  """Jits an update, its state donated; the shardings of its arguments."""
   return jax.jit(
     update,
-    in_shardings=(copied, copied, split, split, split),
+    in_shardings=(copied, *rest),
     out_shardings=copied,
     donate_argnums=0,
   )
@@ -160,15 +166,11 @@ def certified_updater(
 
   def one(params, x, y, eps):
     logits = classifier.apply(params, discretize(jax.random.key(0), x))
-    own = jax.nn.one_hot(y, len(logits))
-
-    def margins(z):
-      differences = own[None] - jnp.eye(len(own))
-      return jnp.matmul(differences, classifier.apply(params, z))
-
     inside = box(reachable(x, codes, eps, norm), codes)
-    lower = interval(margins, *inside, outward=False).low
-    worst = jnp.where(own > 0, 0.0, -lower)
+    lower = interval(
+      lambda z: margins(classifier.apply(params, z), y), *inside, outward=False
+    ).low
+    worst = jnp.where(jnp.arange(len(logits)) == y, 0.0, -lower)
     return logits, worst
 
   def objective(params, x, y, eps, weight):
@@ -185,12 +187,7 @@ def certified_updater(
     return _step(tx, objective, state, x, y, eps, natural_weight)
 
   copied, split = where.copied, where.split
-  return jax.jit(
-    update,
-    in_shardings=(copied, split, split, copied, copied),
-    out_shardings=copied,
-    donate_argnums=0,
-  )
+  return _compile(update, copied, split, split, copied, copied)
 
 
 def attacker(

@@ -23,7 +23,7 @@ import numpy as np
 
 from rdefense import checks
 from rdefense.certify import nodes
-from rdefense.certify.reachable import preimage
+from rdefense.certify.reachable import preimage, reachable
 from rdefense.defenses.discretize import nearest_code
 from rdefense.types import Array, PyTree
 
@@ -44,6 +44,7 @@ class Decisions(NamedTuple):
   witness: np.ndarray  # [N, H, W, C], float32: x' in the ball, x where none
   lower: np.ndarray  # [N], float32: bound of the margin, of the whole image
   nodes: np.ndarray  # [N], int32: looked at
+  ambiguous: np.ndarray  # [N], int: pixels that may have several codes
 
 
 class _Compiled(NamedTuple):
@@ -89,6 +90,12 @@ def _compile(apply, norm: str, leaf_size: int) -> _Compiled:
   )
 
 
+@functools.cache
+def _reachable(norm: str):
+  one = functools.partial(reachable, norm=norm)
+  return jax.jit(jax.vmap(one, (0, None, None)))
+
+
 def decide(
   apply: Callable[[PyTree, Array], Array],
   params: PyTree,
@@ -96,8 +103,8 @@ def decide(
   images: np.ndarray,
   labels: np.ndarray,
   eps: float,
-  allowed: np.ndarray,
   norm: str = 'linf',
+  allowed: np.ndarray | None = None,
   max_nodes: int = 500,
   batch_size: int = 64,
   leaf_size: int = 16,
@@ -112,9 +119,9 @@ def decide(
     images: `[N, H, W, C]` in [0, 1].
     labels: `[N]`.
     eps: radius of the l_inf ball in [0, 1] pixel units.
-    allowed: `[N, H, W, k]`, bool, the codes each pixel can reach in it:
-      `certify.reachable`.
     norm: of T's distances over channels.
+    allowed: `[N, H, W, k]`, bool, the codes each pixel can reach in the ball;
+      None means `certify.reachable`.
     max_nodes: budget of each image, leaves included.
     batch_size: nodes looked at side by side.
     leaf_size: a node of so many images or fewer is enumerated; a power of 2.
@@ -124,9 +131,10 @@ def decide(
     `Decisions`.
 
   Raises:
-    ValueError: on arguments out of range, images that are none, a budget or
-      sizes below 1, a leaf size that is no power of two, a set of codes of
-      another shape than the images; by name on a layer without a bound.
+    ValueError: on arguments out of range, images, labels or codes that are
+      none, a budget or sizes below 1, a leaf size that is no power of two, a
+      set of codes of another shape than the images; by name on a layer without
+      a bound.
   """
   checks.check_images(images)
   checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
@@ -136,6 +144,13 @@ def decide(
     raise ValueError(
       f'leaf_size={leaf_size} must be a power of two: 1, 2, 4, ...'
     )
+  checks.check_codes(codes)
+  checks.check_channels(images, codes)
+  images, labels = np.asarray(images, np.float32), np.asarray(labels)
+  (num_classes,) = jax.eval_shape(apply, params, images[0]).shape
+  checks.check_labels(labels, len(images), num_classes)
+  if allowed is None:
+    allowed = np.asarray(_reachable(norm)(images, codes, eps))
   expected = (*images.shape[:-1], len(codes))
   if allowed.shape != expected:
     raise ValueError(
@@ -151,8 +166,8 @@ def decide(
     jax.ShapeDtypeStruct(rows[:1], labels.dtype),
   )
   return _Search(
-    compiled, params, book, np.asarray(images, np.float32),
-    np.asarray(labels), eps, allowed, max_nodes, batch_size, leaf_size,
+    compiled, params, book, images, labels, eps, allowed, max_nodes,
+    batch_size, leaf_size,
   ).run()
 
 
@@ -189,7 +204,10 @@ class _Search:
         self._enumerate(*map(np.array, zip(*leaves, strict=True)))
     finished = (self.open == 0) & ~self.doubtful & (self.status == UNDECIDED)
     self.status[finished] = CERTIFIED
-    return Decisions(self.status, self.witness, self.lower, self.spent)
+    ambiguous = (self.allowed.sum(-1) > 1).sum((1, 2))
+    return Decisions(
+      self.status, self.witness, self.lower, self.spent, ambiguous
+    )
 
   def _push(self, image: int, bound: float, node: np.ndarray) -> None:
     # Cheap images first, then the most feared nodes; the number breaks ties.

@@ -9,8 +9,6 @@ allows it. Pure functions of one node; `decide` runs them in batches.
 >>> looked = examine(apply, 2.5, codes, allowed, 0)
 >>> bool(looked.lower > 0)  # 2.5 - z_1 - z_2 > 0 for every z
 True
->>> int(num_images(allowed))
-4
 """
 
 from collections.abc import Callable
@@ -21,14 +19,10 @@ import jax.numpy as jnp
 
 from rdefense.certify.linear import linear
 from rdefense.certify.reachable import box
-from rdefense.losses import margin
+from rdefense.losses import margin, margins
 from rdefense.types import Array, Int, PyTree
 
-__all__ = [
-  'Examined', 'Tried', 'enumerated', 'examine', 'flipped', 'num_images'
-]
-
-_MOST = 1e9
+__all__ = ['Examined', 'Tried', 'enumerated', 'examine', 'flipped']
 
 
 class Tried(NamedTuple):
@@ -47,11 +41,6 @@ class Examined(NamedTuple):
 
 
 Apply = Callable[[PyTree, Array], Array]
-
-
-def num_images(allowed: Array) -> Array:
-  """How many images a node `[H, W, k]` stands for, as float32, at most 1e9."""
-  return jnp.minimum(jnp.exp(jnp.log(allowed.sum(-1) * 1.0).sum()), _MOST)
 
 
 def _margin(apply: Apply, params: PyTree, z: Array, label: Int) -> Array:
@@ -80,12 +69,10 @@ def examine(
     `Examined`. Where one image is all the node has, its halves are equal.
   """
 
-  def margins(z: Array) -> Array:
-    logits = apply(params, z)
-    own = jax.nn.one_hot(label, len(logits))
-    return jnp.matmul(own[None] - jnp.eye(len(logits)), logits)
+  def differences(z: Array) -> Array:
+    return margins(apply(params, z), jnp.asarray(label))
 
-  bound = linear(margins, *box(allowed, codes))
+  bound = linear(differences, *box(allowed, codes))
   others = jnp.arange(len(bound.lower)) != label
   lower = jnp.where(others, bound.lower, jnp.inf)
   worst = bound.coefs[lower.argmin()]

@@ -44,7 +44,7 @@ def solve(params, codes, images, labels, eps, **options):
   allowed = np.asarray(reached(images, codes, eps))
   arguments = {'batch_size': 16, 'leaf_size': 4, 'max_nodes': 5000} | options
   return allowed, d.decide(
-    dense, params, codes, images, labels, eps, allowed, **arguments
+    dense, params, codes, images, labels, eps, **arguments
   )
 
 
@@ -103,7 +103,7 @@ def test_more_codes_and_channels(num_codes, channels):
 def test_enumeration_is_exhaustive():
   params, codes, images, labels = a_problem(3, count=1)
   allowed = np.asarray(reachable(images[0], codes, 0.3))
-  count = int(nodes.num_images(allowed))
+  count = int(allowed.sum(-1).prod())
   size = 1 << (count - 1).bit_length()
   tried = nodes.enumerated(dense, params, codes, allowed, labels[0], size)
   truth = least_margin(params, codes, allowed, labels[0])
@@ -163,6 +163,11 @@ def test_a_spent_budget_is_undecided():
     ({'max_nodes': 0}, 'max_nodes=0 must be at least 1'),
     ({'leaf_size': 3}, 'leaf_size=3 must be a power of two'),
     ({'images': np.full((4, 3, 3, 1), 99.0)}, 'divide by 255'),
+    ({'images': np.zeros((0, 3, 3, 1))}, 'empty batch'),
+    ({'labels': np.array([0, 1, 2, 3])}, 'label'),
+    ({'labels': np.array([0, 1])}, 'label'),
+    ({'codes': np.float32([[0.0], [2.0]])}, 'code'),
+    ({'codes': np.zeros((2, 3), np.float32)}, 'code'),
     ({'codes': np.float32([[0.0], [0.5], [1.0]])}, 'of another codebook'),
     ({'apply': lambda p, z: jnp.tanh(z.reshape(-1)[:3])}, "layer 'tanh'"),
   ],
