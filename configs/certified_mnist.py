@@ -57,9 +57,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   config.preset = preset
   config.data.train_examples = _NUM_TRAINING
   study.with_codebook(config, 'density', 0.6)
-  config.certify = study.certification(
-    radii=(0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-  )
+  config.certify = study.certification()
   if preset == 'smoke':
     study.smoke(config)
     config.certify.radii, config.only = (0.1, 0.3), ('certified_01',)

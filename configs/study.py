@@ -106,6 +106,24 @@ def check_defense(config, owner: str, name: str) -> None:
     )
 
 
+def check_settings(config, only) -> None:
+  """Raises `ValueError` where a study names what it has not.
+
+  Args:
+    config: of the study.
+    only: settings that `--only` chooses.
+  """
+  for flag, names in (('--only', only), ('--config.only', config.only)):
+    for name in names:
+      if name not in config.settings:
+        listed = ', '.join(config.settings)
+        raise ValueError(
+          f'{flag}={name} is no setting of this config: {listed}.'
+        )
+  for name, setting in config.settings.items():
+    check_defense(config, f'setting {name}', setting.defense)
+
+
 def with_codebook(config, name: str, radius: float) -> None:
   """Sets the codebook by name; `radius` is Algorithm 1's, in [0, 1] units."""
   config.codebook_name = name
@@ -147,13 +165,14 @@ def attack_run(name: str, on: tuple[str, ...] = KINDS, **changes) -> dict:
   return run | changes
 
 
-def certification(radii: tuple[float, ...], **changes) -> dict:
+def certification(**changes) -> dict:
   """How settings behind a codebook are decided at l_inf `radii`.
 
-  `num_examples` are the first so many test images (0: all).
+  Those are of paper A's Table IV by default; `num_examples` are the first so
+  many test images (0: all).
   """
   return {
-    'radii': radii,
+    'radii': (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
     'num_examples': 0,
     'max_nodes': 500,  # of an image
     'leaf_size': 16,  # nodes of so few images are enumerated

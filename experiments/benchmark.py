@@ -20,8 +20,6 @@ from collections.abc import Callable, Mapping
 import functools
 import importlib.util
 from pathlib import Path
-import shlex
-import sys
 import time
 from typing import Any, NamedTuple
 
@@ -32,8 +30,8 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from experiments import program
-from experiments.publish import Entry, publish
+from experiments import program, publish
+from experiments.publish import Entry
 from experiments.workdir import load_params
 from rdefense import build, deployed, evaluation, files, provenance
 from rdefense.attacks import assemble, batch_attack
@@ -49,7 +47,6 @@ _QUICK = flags.DEFINE_bool('quick', False, 'A smoke run: figures mean nothing.')
 _PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where a trained `nat` is.')
 
-_RESULTS = Path('docs') / 'results.json'
 _EPS, _STEP_SIZE = 0.1, 0.01
 
 
@@ -393,15 +390,13 @@ def entries(
 ) -> dict[str, Entry]:
   """Figures with their surroundings, as docs/results.json holds them."""
   about = provenance.environment()
-  commit = about['commit'] or 'not a checkout'
-  commit += '+changes' if about['dirty'] else ''
-  words = [f'python -m experiments.{program}', *map(shlex.quote, sys.argv[1:])]
   found = {}
   for name, figure in figures.items():
     low, value, high = figure.quartiles
     found[f'benchmark/{name}'] = Entry(
-      value, low, high, figure.examples, 'full', ' '.join(words), commit,
-      about['device'], about['date'], figure.unit, figure.target,
+      value, low, high, figure.examples, 'full', publish.command(program),
+      publish.commit_of(about), about['device'], about['date'], figure.unit,
+      figure.target,
     )  # fmt: skip
   return found
 
@@ -429,7 +424,7 @@ def run(argv, measured: Callable[[bool], dict[str, Figure]], program: str):
   figures = measured(_QUICK.value)
   print(table(figures))
   if _PUBLISH.value:
-    publish(_RESULTS, entries(figures, program))
+    publish.publish(publish.RESULTS, entries(figures, program))
 
 
 if __name__ == '__main__':

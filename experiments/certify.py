@@ -12,14 +12,13 @@ docs/results.json.
 """
 
 from pathlib import Path
-import shlex
-import sys
 import time
 from typing import Any
 
 from absl import flags, logging
 from ml_collections import config_flags
 
+from configs import study
 from experiments import program, publish
 from experiments.conditions import radius
 from experiments.pipelines import pipelines
@@ -44,7 +43,6 @@ _ONLY = flags.DEFINE_list(
 )
 _PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
 
-_RESULTS = Path('docs') / 'results.json'
 _ORDER = ('certified', 'undecided', 'refuted')
 
 
@@ -97,15 +95,8 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
     )
   results = {
     'title': f'Certificates: {config.title}',
-    'command': shlex.join(
-      ['python', '-m', 'experiments.certify', *sys.argv[1:]]
-    ),
-    'preset': config.preset,
-    'seconds': time.time() - begin,
-    'config': config.to_dict(),
-    'environment': provenance.environment(),
     'settings': settings,
-  }
+  } | publish.surroundings(config, 'certify', begin)
   files.write_json(workdir / 'certificates.json', results)
   write_report(workdir, results)
   return results
@@ -202,12 +193,12 @@ def main(argv):
   if 'certify' not in config:
     raise ValueError('the config has no entry certify: it says how to decide.')
   provenance.claim(workdir, config.to_dict())
-  program.check_names('--only', _ONLY.value, config.settings)
+  study.check_settings(config, _ONLY.value)
   results = certify(config, workdir, _ONLY.value)
   if not results:
     return
   if _PUBLISH.value:
-    publish.publish(_RESULTS, entries(results, config.data.name))
+    publish.publish(publish.RESULTS, entries(results, config.data.name))
   print(workdir / 'certificates.html')
 
 

@@ -12,8 +12,6 @@ colours, packed as 2**16 r + 2**8 g + b) and `count`: by default
 
 from collections.abc import Iterator
 from pathlib import Path
-import shlex
-import sys
 import time
 from typing import NamedTuple
 
@@ -22,8 +20,8 @@ import jax
 import numpy as np
 from scipy.spatial import cKDTree
 
-from experiments import program
-from experiments.publish import Entry, publish
+from experiments import program, publish
+from experiments.publish import Entry
 from rdefense import data, provenance
 from rdefense.data.sources import data_directory
 from rdefense.defenses import density, medoids
@@ -200,13 +198,11 @@ def measure(colours: Path) -> dict[str, Figure]:
 def entries(figures: dict[str, Figure]) -> dict[str, Entry]:
   """Figures with their surroundings, as docs/results.json holds them."""
   about = provenance.environment()
-  commit = about['commit'] or 'not a checkout'
-  commit += '+changes' if about['dirty'] else ''
-  words = ['python -m experiments.codebooks', *map(shlex.quote, sys.argv[1:])]
   return {
     f'codebooks/{key}': Entry(
-      figure.value, None, None, None, 'full', ' '.join(words), commit,
-      about['device'], about['date'], figure.unit, figure.target,
+      figure.value, None, None, None, 'full', publish.command('codebooks'),
+      publish.commit_of(about), about['device'], about['date'], figure.unit,
+      figure.target,
     )
     for key, figure in figures.items()
   }  # fmt: skip
@@ -222,7 +218,7 @@ def main(argv):
     value = f'{figure.value:,.6g} {figure.unit}'
     print(f'{key:44}{value:>28}  target {figure.target}')
   if _PUBLISH.value:
-    publish(_RESULTS.value, entries(figures))
+    publish.publish(_RESULTS.value, entries(figures))
 
 
 if __name__ == '__main__':

@@ -9,8 +9,6 @@ what was measured into docs/results.json.
 """
 
 from pathlib import Path
-import shlex
-import sys
 import time
 from typing import Any
 
@@ -44,7 +42,6 @@ _ONLY = flags.DEFINE_list(
 )
 _PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
 
-_RESULTS = Path('docs') / 'results.json'
 # Role folded into the seed's key, unlike any training run's, and into that.
 _EVALUATE, _FREEZE = 1, 2
 
@@ -96,16 +93,9 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   results = {
     'title': config.title,
     'lead': pictures.lead(settings),
-    'command': shlex.join(
-      ['python', '-m', 'experiments.evaluate', *sys.argv[1:]]
-    ),
-    'preset': config.preset,
-    'seconds': time.time() - begin,
-    'config': config.to_dict(),
-    'environment': provenance.environment(),
     'settings': settings,
     'codebook': None if book is None else book._asdict(),
-  }
+  } | publish.surroundings(config, 'evaluate', begin)
   files.write_json(workdir / 'results.json', results)
   figures = pictures.curves(config.name, settings)
   if strip:
@@ -136,16 +126,13 @@ def main(argv):
   logging.set_verbosity(logging.WARNING)
   config, workdir = _CONFIG.value, _WORKDIR.value
   provenance.claim(workdir, config.to_dict())
-  for flag, names in (('--only', _ONLY.value), ('--config.only', config.only)):
-    program.check_names(flag, names, config.settings)
-  for name, setting in config.settings.items():
-    study.check_defense(config, f'setting {name}', setting.defense)
+  study.check_settings(config, _ONLY.value)
   results = evaluate(config, workdir, _ONLY.value)
   if not results:
     return
   if _PUBLISH.value:
     prefix = publish.prefix(config.name, config.codebook_name)
-    publish.publish(_RESULTS, publish.entries(results, prefix))
+    publish.publish(publish.RESULTS, publish.entries(results, prefix))
   print(Path(workdir) / 'report.html')
 
 

@@ -11,7 +11,7 @@ import traceback
 from absl import app, flags
 import jax
 
-__all__ = ['check_names', 'one_device_a_core', 'run']
+__all__ = ['one_device_a_core', 'run']
 
 _OURS = ('rdefense', 'experiments', 'configs', '__main__')
 
@@ -29,14 +29,6 @@ def one_device_a_core() -> None:
   by_affinity = hasattr(os, 'sched_getaffinity')  # not on macOS
   cores = len(os.sched_getaffinity(0)) if by_affinity else os.cpu_count()
   jax.config.update('jax_num_cpu_devices', cores or 1)
-
-
-def check_names(flag: str, names, settings) -> None:
-  """Raises `ValueError` where a flag names what is no setting of the config."""
-  for name in names:
-    if name not in settings:
-      listed = ', '.join(settings)
-      raise ValueError(f'{flag}={name} is no setting of this config: {listed}.')
 
 
 def run(main: Callable) -> None:

@@ -17,16 +17,22 @@ import fcntl
 import os
 from pathlib import Path
 import re
+import shlex
+import sys
+import time
 from typing import Any, NamedTuple
 
 from absl import app, logging
 
 from configs.paper.published import PUBLISHED
-from rdefense import files
+from rdefense import files, provenance
 from rdefense.report import Published
 
 __all__ = [
+  'RESULTS',
   'Entry',
+  'command',
+  'commit_of',
   'entries',
   'entry',
   'prefix',
@@ -34,8 +40,10 @@ __all__ = [
   'published_key',
   'references',
   'render',
+  'surroundings',
 ]
 
+RESULTS = Path('docs') / 'results.json'
 _DOCS = Path(__file__).parents[1] / 'docs'
 _PLAIN = ('nat_pre', 'adv_pre')
 # Paper B's: models behind defenses that have no codebook.
@@ -138,10 +146,37 @@ def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:
   return {key: entry(results, tally) for key, tally in tallies.items()}
 
 
+def command(program: str) -> str:
+  """The line that started this run of `experiments.<program>`."""
+  return shlex.join(['python', '-m', f'experiments.{program}', *sys.argv[1:]])
+
+
+def commit_of(about: Mapping[str, Any]) -> str:
+  """Of a `provenance.environment`, with a mark where the code was changed."""
+  commit = about['commit'] or 'not a checkout'
+  return commit + ('+changes' if about['dirty'] else '')
+
+
+def surroundings(config, program: str, begin: float) -> dict[str, Any]:
+  """What results of a study hold besides what was measured.
+
+  Args:
+    config: of the study.
+    program: of `experiments`.
+    begin: when it began, by `time.time`.
+  """
+  return {
+    'command': command(program),
+    'preset': config.preset,
+    'seconds': time.time() - begin,
+    'config': config.to_dict(),
+    'environment': provenance.environment(),
+  }
+
+
 def entry(results: Mapping[str, Any], tally: Mapping[str, Any]) -> Entry:
   """A share in percent with the surroundings of its results."""
   about = results['environment']
-  commit = about['commit'] or 'not a checkout'
   return Entry(
     tally['percent'],
     tally['low'],
@@ -149,7 +184,7 @@ def entry(results: Mapping[str, Any], tally: Mapping[str, Any]) -> Entry:
     tally['total'],
     results['preset'],
     results['command'],
-    commit + ('+changes' if about['dirty'] else ''),
+    commit_of(about),
     about['device'],
     about['date'],
     '%',

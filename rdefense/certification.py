@@ -9,14 +9,14 @@ from collections.abc import Mapping
 import time
 
 import numpy as np
-from tqdm import auto as tqdm
 
-from rdefense import checks, records
+from rdefense import records
 from rdefense.certify.decide import CERTIFIED, STATUS, decide
-from rdefense.data import batches
+from rdefense.data.batches import Batch
 from rdefense.data.sources import Arrays
 from rdefense.deployed import Target
 from rdefense.records import Tally
+from rdefense.shards import worked_off
 
 __all__ = ['certify', 'contradictions', 'tallies']
 
@@ -57,46 +57,41 @@ def certify(
     ValueError: on a target without codes, labels out of range, a damaged
       shard, and as `certify.decide`.
   """
-  if target.codes is None:
+  codes = target.codes
+  if codes is None:
     raise ValueError(
       'target has no codes: this certificate is about a network behind '
       'nearest_code; there is none for other defenses.'
     )
-  total = len(arrays.images)
-  total = total if num_examples is None else min(num_examples, total)
-  checks.check_labels(arrays.labels, len(arrays.images), arrays.num_classes)
-  finished = records.completed(directory)
-  counts = np.zeros(len(STATUS), int)
-  with tqdm.tqdm(total=total, desc=title, unit='img') as bar:
-    for number, batch in enumerate(
-      batches(arrays, shard_size, np.arange(total))
-    ):
-      if number in finished:
-        columns = records.read_shard(records.shard_path(directory, number))
-      else:
-        begin, rows = time.perf_counter(), batch.mask
-        images, labels = batch.image[rows], batch.label[rows]
-        found = decide(
-          target.apply, target.params, target.codes, images, labels, eps, norm,
-          max_nodes=max_nodes, batch_size=batch_size, leaf_size=leaf_size,
-        )
-        seconds = (time.perf_counter() - begin) / len(images)
-        columns = {
-          'index': batch.index[rows].astype(np.int64),
-          'label': labels,
-          'certificate/status': found.status,
-          'certificate/lower': found.lower,
-          'certificate/nodes': found.nodes,
-          'certificate/ambiguous': found.ambiguous,
-          'certificate/seconds': np.full(len(images), seconds, np.float32),
-        }
-        records.write_shard(directory, number, columns)
-      status = columns['certificate/status']
-      counts += np.bincount(status, minlength=len(STATUS))
-      told = zip(STATUS, counts, strict=True)
-      bar.set_postfix_str(', '.join(f'{name} {n}' for name, n in told))
-      bar.update(len(status))
-  return records.read(directory)
+
+  def compute(batch: Batch):
+    begin, rows = time.perf_counter(), batch.mask
+    images, labels = batch.image[rows], batch.label[rows]
+    found = decide(
+      target.apply, target.params, codes, images, labels, eps, norm,
+      max_nodes=max_nodes, batch_size=batch_size, leaf_size=leaf_size,
+    )
+    seconds = (time.perf_counter() - begin) / len(images)
+    return {
+      'index': batch.index[rows].astype(np.int64),
+      'label': labels,
+      'certificate/status': found.status,
+      'certificate/lower': found.lower,
+      'certificate/nodes': found.nodes,
+      'certificate/ambiguous': found.ambiguous,
+      'certificate/seconds': np.full(len(images), seconds, np.float32),
+    }
+
+  def count(columns) -> np.ndarray:
+    return np.bincount(columns['certificate/status'], minlength=len(STATUS))
+
+  def tell(counts: np.ndarray) -> str:
+    told = zip(STATUS, counts, strict=True)
+    return ', '.join(f'{name} {n}' for name, n in told)
+
+  return worked_off(
+    arrays, directory, shard_size, num_examples, compute, count, tell, title
+  )
 
 
 def tallies(rows: Mapping[str, np.ndarray]) -> dict[str, Tally]:

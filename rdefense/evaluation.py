@@ -16,17 +16,17 @@ import zlib
 
 import jax
 import numpy as np
-from tqdm import auto as tqdm
 
 from rdefense import checks, records
 from rdefense.attacks.driver import batch_attack, rows_at_once
 from rdefense.attacks.recipes import Recipe, assemble
-from rdefense.data.batches import Batch, batches
+from rdefense.data.batches import Batch
 from rdefense.data.sources import Arrays
 from rdefense.deployed import Target, judge
 from rdefense.judging import votes
 from rdefense.memory import with_chunks
 from rdefense.parallel import Layout, layout, padded_size
+from rdefense.shards import worked_off
 from rdefense.threats import STARTS, ball
 from rdefense.types import Key
 
@@ -200,28 +200,21 @@ def evaluate(
   Raises:
     ValueError: on labels out of range or a damaged shard.
   """
-  total = len(arrays.images)
-  total = total if num_examples is None else min(num_examples, total)
-  checks.check_labels(arrays.labels, len(arrays.images), arrays.num_classes)
-  finished = records.completed(directory)
-  robust, seen = 0, 0
-  with tqdm.tqdm(total=total, desc=title, unit='img') as bar:
-    for number, batch in enumerate(
-      batches(arrays, batch_size, np.arange(total))
-    ):
-      if number not in finished:
-        columns = _shard(
-          target, recipes, norm, eps, key, batch, where, source
-        )
-        records.write_shard(directory, number, columns)
-      else:
-        columns = records.read_shard(records.shard_path(directory, number))
-      correct = records.correct(columns, 'verdict')
-      robust, seen = robust + int(correct.sum()), seen + len(correct)
-      share = 100 * robust / seen
-      bar.set_postfix_str(f'correct {robust}/{seen} = {share:.2f}%')
-      bar.update(len(correct))
-  return records.read(directory)
+
+  def compute(batch: Batch):
+    return _shard(target, recipes, norm, eps, key, batch, where, source)
+
+  def count(columns) -> np.ndarray:
+    correct = records.correct(columns, 'verdict')
+    return np.array([correct.sum(), len(correct)])
+
+  def tell(counts: np.ndarray) -> str:
+    robust, seen = counts
+    return f'correct {robust}/{seen} = {100 * robust / seen:.2f}%'
+
+  return worked_off(
+    arrays, directory, batch_size, num_examples, compute, count, tell, title
+  )
 
 
 def _shard(target, recipes, norm, eps, key, batch, where, source):

@@ -15,6 +15,7 @@ from configs import study
 from configs.paper import table_2a
 
 _NOISES = (4, 8, 16, 32, 48, 64)  # of 255; at 0 both are no defense
+_NOISE = 32 / 255  # sigma = tau
 _NUM_CENTERS = (2, 3, 5, 10, 20)
 _NUM_DRAWS = (1, 3, 10, 30, 100)
 
@@ -44,29 +45,24 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   return config
 
 
-def _mix(noise: int = 32, num_centers: int = 5) -> dict:
-  centers = table_2a.CENTERS | {
-    'sigma': noise / 255, 'tau': noise / 255, 'num_centers': num_centers
-  }
-  return {'name': 'rand_mix', 'alpha': 40.0} | centers
-
-
 def _noises() -> dict:
   found = {'base': ({'name': 'identity'}, 'no defense')}
   for noise in _NOISES:
     text = f'sigma = {noise} of 255'
-    gaussian = {'name': 'gaussian', 'sigma': noise / 255}
-    found[f'gaussian_sigma{noise}'] = gaussian, text
-    found[f'randmix_sigma{noise}'] = _mix(noise), text
+    for name in ('gaussian', 'randmix'):
+      defense, _ = table_2a.randomized(noise / 255, 5)[name]
+      found[f'{name}_sigma{noise}'] = defense, text
   return found
 
 
 def _centers() -> dict:
   return {
-    f'randmix_k{k}': (_mix(num_centers=k), f'{k} centres')
+    f'randmix_k{k}': (
+      table_2a.randomized(_NOISE, k)['randmix'][0], f'{k} centres'
+    )
     for k in _NUM_CENTERS
   }
 
 
 def _copies() -> dict:
-  return {'randmix': (_mix(), 'mixture of 5 centres')}
+  return {'randmix': table_2a.DEFENSES['randmix']}

@@ -16,10 +16,26 @@ from configs import study
 
 _NOISE = 32 / 255  # sigma = tau, PROTOCOL B1
 _RADII = (1 / 255, 2 / 255, 4 / 255)
-CENTERS = {
-  'sigma': _NOISE, 'tau': _NOISE, 'num_centers': 5, 'num_samples': 100,
-  'gamma': 40.0,
-}
+
+
+def randomized(noise: float, num_centers: int) -> dict:
+  """Paper B's defenses at sigma = tau = `noise`, with their descriptions."""
+  centers = {
+    'sigma': noise, 'tau': noise, 'num_centers': num_centers,
+    'num_samples': 100, 'gamma': 40.0,
+  }
+  return {
+    'gaussian': ({'name': 'gaussian', 'sigma': noise}, 'noise alone'),
+    'randdisc': (
+      {'name': 'rand_disc'} | centers, f'nearest of {num_centers} centres'
+    ),
+    'randmix': (
+      {'name': 'rand_mix', 'alpha': 40.0} | centers,
+      f'mixture of {num_centers} centres',
+    ),
+  }
+
+
 MODELS = {
   'small': {
     'name': 'mobilenet_v2', 'weights': 'mobilenet_v2_1.0_224.npz'
@@ -38,12 +54,7 @@ DEFENSES = {
     {'name': 'resize_padding', 'low': 310, 'high': 331, 'side': 331},
     'random size and place',
   ),
-  'gaussian': ({'name': 'gaussian', 'sigma': _NOISE}, 'noise alone'),
-  'randdisc': ({'name': 'rand_disc'} | CENTERS, 'nearest of 5 centres'),
-  'randmix': (
-    {'name': 'rand_mix', 'alpha': 40.0} | CENTERS, 'mixture of 5 centres'
-  ),
-}
+} | randomized(_NOISE, 5)
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:

@@ -17,22 +17,13 @@ from configs.paper import table_2a
 
 _RADIUS = 8 / 255
 _NOISE = 16 / 255  # sigma = tau, PROTOCOL B6
-_CENTERS = table_2a.CENTERS | {
-  'sigma': _NOISE, 'tau': _NOISE, 'num_centers': 10
-}
 _SOURCES = {
   'mobilenet_v1': 'mobilenet_v1_0.75_192.npz',
   'mobilenet_edgetpu': 'mobilenet_edgetpu_0.75_224.npz',
 }
 DEFENSES = {
   name: table_2a.DEFENSES[name] for name in ('base', 'bitdepth', 'jpeg', 'tvm')
-} | {
-  'gaussian': ({'name': 'gaussian', 'sigma': _NOISE}, 'noise alone'),
-  'randdisc': ({'name': 'rand_disc'} | _CENTERS, 'nearest of 10 centres'),
-  'randmix': (
-    {'name': 'rand_mix', 'alpha': 40.0} | _CENTERS, 'mixture of 10 centres'
-  ),
-}
+} | table_2a.randomized(_NOISE, 10)
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:

@@ -14,8 +14,6 @@ import ml_collections
 
 from configs import mnist, study
 
-_RADII = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   """`arg`: small, paper or smoke."""
@@ -25,7 +23,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   config.title = 'Paper A, Table IV: an adversarial model behind two codes'
   config.only = ('disc_adv_pre',)
   config.certify = study.certification(
-    _RADII, num_examples=0 if preset == 'paper' else 1000,
+    num_examples=0 if preset == 'paper' else 1000,
     max_nodes=600, leaf_size=256,
   )
   if preset == 'smoke':

@@ -117,7 +117,7 @@ def test_quick_figures_are_not_published():
 def test_what_is_measured_is_published(tmp_path, monkeypatch, capsys):
   path = tmp_path / 'results.json'
   figures = {'a_over_b': benchmark.Figure(np.array([1.5]))}
-  monkeypatch.setattr(benchmark, '_RESULTS', path)
+  monkeypatch.setattr(benchmark.publish, 'RESULTS', path)
   monkeypatch.setattr(benchmark, 'measure', lambda size, workdir: figures)
   with flagsaver.flagsaver(publish=True):
     benchmark.main(['benchmark'])

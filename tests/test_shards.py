@@ -1,0 +1,56 @@
+"""Shards are computed once, counted always, and give one table."""
+
+import numpy as np
+import pytest
+
+from rdefense import records, shards
+from rdefense.data import Arrays
+
+ARRAYS = Arrays(
+  np.zeros((7, 2, 2, 1), np.uint8), np.arange(7, dtype=np.int32) % 3, 3, 'toy'
+)
+
+
+def work(directory, computed, num_examples=None):
+  told = []
+
+  def compute(batch):
+    index = batch.index[batch.mask]
+    computed.extend(index.tolist())
+    return {'index': index, 'label': batch.label[batch.mask]}
+
+  def tell(counts):
+    told.append(counts.tolist())
+    return ''
+
+  rows = shards.worked_off(
+    ARRAYS, directory, 3, num_examples, compute,
+    lambda columns: np.array([len(columns['index'])]), tell,
+  )
+  return rows, told
+
+
+def test_what_lies_on_disk_is_read_and_counted(tmp_path):
+  first, again = [], []
+  rows, told = work(tmp_path, first)
+  assert first == rows['index'].tolist() == list(range(7))
+  assert told == [[3], [6], [7]]
+  records.shard_path(tmp_path, 1).unlink()
+  rows, told = work(tmp_path, again)
+  assert again == [3, 4, 5] and told == [[3], [6], [7]]
+  assert rows['label'].tolist() == ARRAYS.labels.tolist()
+
+
+def test_only_the_first_examples_are_worked_off(tmp_path):
+  computed = []
+  rows, told = work(tmp_path, computed, num_examples=4)
+  assert computed == rows['index'].tolist() == [0, 1, 2, 3]
+  assert told[-1] == [4]
+
+
+def test_labels_out_of_range_are_an_error_before_any_work(tmp_path):
+  computed = []
+  bad = ARRAYS._replace(num_classes=2)
+  with pytest.raises(ValueError, match='label'):
+    shards.worked_off(bad, tmp_path, 3, None, computed.append, len, str)
+  assert not computed
