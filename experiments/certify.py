@@ -102,7 +102,7 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
   return results
 
 
-def _attacked(workdir, name, condition, rows) -> dict[str, float]:
+def _attacked(workdir, name, condition, rows) -> dict[str, dict[str, Any]]:
   """Accuracy under each attack at this radius; no certificate may be broken."""
   found = {}
   attacks = (workdir / 'records' / name / condition).glob('*')
@@ -114,7 +114,7 @@ def _attacked(workdir, name, condition, rows) -> dict[str, float]:
         f'{name} {condition}: {directory.name} breaks certified examples '
         f'{broken[:5].tolist()}: one of the two is wrong.'
       )
-    found[directory.name] = records.summarize(attacked, 'verdict')['percent']
+    found[directory.name] = records.summarize(attacked, 'verdict')
   return found
 
 
@@ -163,7 +163,10 @@ def _table(conditions):
       f'{found["ambiguous"]:.1f}',
       f'{found["nodes"]:,}',
       f'{found["seconds"]:.0f} s',
-      ', '.join(f'{a} {p:.2f}%' for a, p in found['attacked'].items()) or '–',
+      ', '.join(
+        f'{attack} {tally["percent"]:.2f}% of {tally["total"]:,}'
+        for attack, tally in found['attacked'].items()
+      ) or '–',
     )
     for condition, found in conditions.items()
   ]

@@ -321,7 +321,7 @@ def test_each_core_is_a_device_unless_one_says_otherwise(environment, devices):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', ['figure_2', 'table_2a'])
+@pytest.mark.parametrize('name', ['figure_2', 'table_2a', 'table_2b'])
 def test_paper_bs_smoke_configs_run(name, tmp_path, data_dir):
   """About a minute each on one CPU core."""
   config = f'--config=configs/paper/{name}.py:smoke'
