@@ -1,0 +1,243 @@
+"""Certificates of randomised defenses: what no attack in the ball can take.
+
+A certifier knows a defense's randomness. Given images as the noise meets them,
+a radius, and lower bounds of the clean probability of events, it bounds those
+probabilities under any attack, by every means there is for that defense:
+
+  gaussian     noise alone, and whatever is done to an image after it
+  fixed_codes  noise, then codes that are the same for all images, a grid over
+               the axes of colour: exact laws of independent cells
+  adaptive     noise, then centres found in the image: the attack moves these
+               as well, and every sampled pixel counts as one more
+
+  pinsker         divergence, then Pinsker's inequality: paper B, made sound
+  kl              the same divergence, by data processing
+  renyi           the best of several orders
+  neyman_pearson  the best test there is, against the worst end of each pixel
+
+Max-pooling before the noise does not widen an l_inf ball: certify the pooled
+image. Noise and comparisons are taken as real numbers, not as float32.
+
+>>> images = np.linspace(0, 1, 49, dtype=np.float32).reshape(1, 7, 7, 1)
+>>> certify = fixed_codes(np.array([[0.0], [1.0]]), sigma=0.15)
+>>> found = certify(images, 0.05, np.array([[0.999, 0.999]]))
+>>> [float(found.margin[name][0].round(2)) for name in BOUNDS]
+[-0.24, -0.08, -0.11, 0.91]
+
+References:
+  Zhang, Liang, 2019, (4), (5), Propositions 1 and 2; PROTOCOL B3 to B5. Noise
+  alone: Cohen, Rosenfeld, Kolter, Certified adversarial robustness via
+  randomized smoothing, 2019, https://arxiv.org/abs/1902.02918.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from scipy import special, stats
+
+from rdefense import checks
+from rdefense.certify import divergences
+from rdefense.certify.cells import cells, law, midpoints
+from rdefense.certify.privacy_loss import least_event
+from rdefense.defenses.centers import Finder
+from rdefense.types import Key
+
+__all__ = [
+  'BOUNDS', 'Certified', 'Certifier', 'adaptive', 'best', 'fixed_codes',
+  'gaussian',
+]  # fmt: skip
+
+BOUNDS = ('pinsker', 'kl', 'renyi', 'neyman_pearson')
+_OUTWARD = 1 + 1e-6  # more than float32 errs by
+
+
+class Certified(NamedTuple):
+  """Bounds for N images."""
+
+  divergence: np.ndarray  # [N], float64: U, of clean || attacked
+  margin: Mapping[str, np.ndarray]  # of BOUNDS: attacked margin at least, [N]
+
+
+# (images [N, H, W, C], eps, shares [N, 2] of `votes.shares`) -> Certified
+Certifier = Callable[[np.ndarray, float, np.ndarray], Certified]
+
+
+def best(found: Certified) -> np.ndarray:
+  """The greatest of all bounds of the margin, image by image: `[N]`."""
+  return np.max(list(found.margin.values()), 0)
+
+
+def gaussian(sigma: float) -> Certifier:
+  """Noise alone, x + w: the attack shifts a normal law by |x' - x|_2 / sigma.
+
+  Holds whatever is done to x + w afterwards.
+
+  Args:
+    sigma: in [0, 1] pixel units, positive.
+
+  Raises:
+    ValueError: if sigma <= 0; the certifier, if eps < 0 or on images that are
+      none.
+  """
+  checks.check_positive('sigma', sigma)
+
+  def certify(images, eps: float, shares) -> Certified:
+    checks.check_images(images)
+    checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
+    return _shifted(_moved(images, eps) / sigma**2, shares)
+
+  return certify
+
+
+def fixed_codes(codes: np.ndarray, sigma: float) -> Certifier:
+  """Noise, then the nearest of codes that are the same for all images.
+
+  Args:
+    codes: `[k, C]` in [0, 1], a grid over the axes of colour.
+    sigma: in [0, 1] pixel units, positive.
+
+  Raises:
+    ValueError: as `certify.cells`.
+  """
+  codes = np.asarray(codes)
+
+  def certify(images, eps: float, shares) -> Certified:
+    found = cells(images, codes, sigma, eps)
+    divergence = divergences.kl(found)
+    renyi = {a: divergences.renyi(found, a) for a in divergences.ORDERS}
+    return _all(divergence, renyi, shares, least_event(found, shares))
+
+  return certify
+
+
+def adaptive(
+  find_centers: Finder,
+  sigma: float,
+  tau: float,
+  num_samples: int,
+  key: Key,
+  num_draws: int = 200,
+  delta: float = 1e-4,
+) -> Certifier:
+  """Noise, then the nearest of centres chosen among noisy sampled pixels.
+
+  Paper B's bound (5): the s samples, drawn at the same places, cost up to
+  s C eps^2 / (2 tau^2); given the centres, each pixel costs the divergence of
+  its cell, in one channel averaged over draws of the centres of the clean
+  image, with an empirical Bernstein bound above; in colour, that of its noise.
+  The other bounds take samples and pixels for one normal law.
+
+  Args:
+    find_centers: `(key, x) -> centers [k, C]`.
+    sigma, tau: deviations on the pixels and on the samples, positive.
+    num_samples: s.
+    key: of the draws of centres; folded per image by its place in the batch.
+    num_draws: of the centres, from 2.
+    delta: probability that the bound of the average fails.
+
+  Raises:
+    ValueError: if sigma or tau <= 0, or num_draws < 2; the certifier, as that
+      of `gaussian`.
+  """
+  checks.check_positive('sigma', sigma)
+  checks.check_positive('tau', tau)
+  checks.check_at_least('num_draws', num_draws, 2, ': their spread is needed')
+  find = jax.jit(jax.vmap(jax.vmap(find_centers, (0, None)), (0, 0)))
+
+  def given_centers(images, eps: float) -> np.ndarray:
+    most = _moved(images, eps) / (2 * sigma**2)
+    if images.shape[-1] > 1:
+      return most
+    places = np.arange(len(images))
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, places)
+    keys = jax.vmap(lambda k: jax.random.split(k, num_draws))(keys)
+    centers = np.asarray(find(keys, images))[..., 0]
+    drawn = np.array([
+      [_divergence(x, each, sigma, eps) for each in those]
+      for x, those in zip(images, centers, strict=True)
+    ])
+    return np.minimum(_mean_above(drawn, most, delta), most)
+
+  def certify(images, eps: float, shares) -> Certified:
+    checks.check_images(images)
+    checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
+    images = np.asarray(images, np.float32)
+    samples = num_samples * images.shape[-1] * (eps * _OUTWARD / tau) ** 2
+    normal = _shifted(_moved(images, eps) / sigma**2 + samples, shares)
+    divergence = np.minimum(
+      samples / 2 + given_centers(images, eps), normal.divergence
+    )
+    by_kl = _all(divergence, {}, shares, None)
+    return Certified(divergence, dict(normal.margin) | dict(by_kl.margin))
+
+  return certify
+
+
+def _moved(images: np.ndarray, eps: float) -> np.ndarray:
+  """The greatest squared l_2 norm of a perturbation that stays in [0, 1]."""
+  images = np.asarray(images, np.float64)
+  reach = np.minimum(eps, np.maximum(images, 1 - images)) * _OUTWARD
+  return (reach**2).reshape(len(images), -1).sum(-1)
+
+
+def _divergence(x, centers, sigma: float, eps: float) -> float:
+  """Of all cells of one image, given its centres, at the worst ends."""
+  values, counts = np.unique(x, return_counts=True)
+  values = values.astype(np.float64)
+  thresholds = midpoints(np.unique(centers))
+  reach = eps * _OUTWARD
+  p, low, high = (
+    law(v, thresholds, sigma)
+    for v in (
+      values, np.maximum(values - reach, 0), np.minimum(values + reach, 1)
+    )
+  )
+  worst = np.maximum(*(special.rel_entr(p, q).sum(-1) for q in (low, high)))
+  return float(counts @ worst)
+
+
+def _mean_above(
+  drawn: np.ndarray, most: np.ndarray, delta: float
+) -> np.ndarray:
+  """Upper bounds of means of values in [0, most], from draws `[N, M]`.
+
+  References:
+    Maurer, Pontil, Empirical Bernstein bounds and sample-variance
+    penalization, 2009, https://arxiv.org/abs/0907.3740, theorem 4.
+  """
+  number, log = drawn.shape[1], np.log(2 / delta)
+  spread = np.sqrt(2 * drawn.var(-1, ddof=1) * log / number)
+  return drawn.mean(-1) + spread + 7 * most * log / (3 * (number - 1))
+
+
+def _shifted(squared: np.ndarray, shares: np.ndarray) -> Certified:
+  """Of a normal law moved by a distance whose square is given, `[N]`."""
+  renyi = {a: a * squared / 2 for a in divergences.ORDERS}
+  distance = np.sqrt(squared)[:, None]
+  least = stats.norm.cdf(stats.norm.ppf(shares) - distance)
+  return _all(squared / 2, renyi, shares, np.maximum(least - 1e-12, 0))
+
+
+def _all(divergence, renyi, shares, exact) -> Certified:
+  """Margins from divergences, and from least probabilities where known."""
+  def margin(least) -> np.ndarray:
+    return least.sum(-1) - 1
+
+  of_image = divergence[:, None]
+  found = {
+    'pinsker': margin(divergences.least_pinsker(shares, of_image)),
+    'kl': margin(divergences.least_kl(shares, of_image)),
+  }
+  if renyi:
+    found['renyi'] = margin(
+      np.max(
+        [divergences.least_renyi(shares, d[:, None], a)
+         for a, d in renyi.items()],
+        0,
+      )
+    )  # fmt: skip
+  if exact is not None:
+    found['neyman_pearson'] = margin(exact)
+  return Certified(divergence, found)

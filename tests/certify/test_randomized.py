@@ -1,0 +1,165 @@
+"""Certificates of randomised defenses against attacks whose effect is exact."""
+
+import itertools
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from rdefense import defenses
+from rdefense.certify import randomized
+from rdefense.certify.cells import law
+from rdefense.defenses import centers
+
+CODES = np.array([[0.0], [1.0]])
+SIGMA = 0.15
+
+
+def _laws(image):
+  """Of every outcome of a few pixels behind two codes, `[2^n]`."""
+  found = np.ones(1)
+  for value in image.reshape(-1):
+    found = np.outer(found, law(np.array(value), np.array([0.5]), SIGMA))
+    found = found.reshape(-1)
+  return found
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+  st.lists(st.floats(0, 1), min_size=2, max_size=6), st.integers(0, 10_000),
+  st.sampled_from([0.02, 0.1, 0.25]),
+)
+def test_no_attack_gets_below_a_certificate(pixels, seed, eps):
+  """Random classifiers of all outcomes, random and corner attacks: exact."""
+  image = np.float32(pixels).reshape(1, 1, -1, 1)
+  rng = np.random.default_rng(seed)
+  classes = rng.integers(0, 3, 2 ** len(pixels))
+  clean = np.bincount(classes, _laws(image), minlength=3)
+  label = clean.argmax()
+  others = np.delete(np.arange(3), label)
+  shares = np.array([[clean[label], 1 - clean[others].max()]])
+  found = randomized.fixed_codes(CODES, SIGMA)(image, eps, shares)
+  bound = randomized.best(found)[0]
+  steps = [-1, 0, 1]
+  moves = [*itertools.product(steps, repeat=len(pixels))]
+  moves += [*rng.uniform(-1, 1, (20, len(pixels)))]
+  for move in moves:
+    attacked = np.clip(image.reshape(-1) + eps * np.array(move), 0, 1)
+    after = np.bincount(classes, _laws(attacked), minlength=3)
+    assert after[label] - after[others].max() >= bound - 1e-6
+  for name, margin in found.margin.items():
+    assert margin[0] <= bound, name
+
+
+def test_noise_alone_is_cohens_radius():
+  image = np.full((1, 10, 10, 1), 0.5, np.float32)
+  shares = np.array([[0.95, 0.97]])
+  found = randomized.gaussian(0.5)(image, 0.02, shares)
+  moved = 0.02 * 10 / 0.5
+  least = stats.norm.cdf(stats.norm.ppf(shares[0]) - moved)
+  np.testing.assert_allclose(
+    found.margin['neyman_pearson'], [least.sum() - 1], atol=1e-5
+  )
+  np.testing.assert_allclose(found.divergence, [moved**2 / 2], rtol=1e-5)
+
+
+def test_bounds_of_noise_are_in_their_order():
+  image = np.random.default_rng(0).random((4, 5, 5, 3)).astype(np.float32)
+  shares = np.full((4, 2), 0.98)
+  margin = randomized.gaussian(0.3)(image, 0.02, shares).margin
+  assert (margin['pinsker'] <= margin['kl'] + 1e-8).all()
+  for name in ('kl', 'renyi'):
+    assert (margin[name] <= margin['neyman_pearson'] + 1e-8).all()
+
+
+def test_codes_hide_more_than_noise_alone():
+  image = np.random.default_rng(0).random((3, 5, 5, 1)).astype(np.float32)
+  shares = np.full((3, 2), 0.99)
+  alone = randomized.gaussian(SIGMA)(image, 0.05, shares)
+  behind = randomized.fixed_codes(CODES, SIGMA)(image, 0.05, shares)
+  assert (behind.divergence < alone.divergence).all()
+  assert (randomized.best(behind) > randomized.best(alone)).all()
+
+
+def _adaptive(num_draws=100, num_samples=20, sigma=SIGMA):
+  find = centers.sampled(centers.adaptive(2, 40.0), num_samples, 0.15)
+  return randomized.adaptive(
+    find, sigma, 0.15, num_samples, jax.random.key(0), num_draws
+  )
+
+
+def test_adaptive_centres_cost_what_paper_b_says():
+  image = np.random.default_rng(1).random((2, 6, 6, 1)).astype(np.float32)
+  eps, shares = 0.005, np.full((2, 2), 0.999)
+  found = _adaptive(400)(image, eps, shares)
+  first = 20 * eps**2 / (2 * 0.15**2)
+  # Independently: the average over fresh centres from the defense itself.
+  find = centers.sampled(centers.adaptive(2, 40.0), 20, 0.15)
+  second = []
+  for seed, x in enumerate(jnp.asarray(image)):
+    keys = jax.random.split(jax.random.key(7 + seed), 400)
+    middle = np.asarray(jax.vmap(find, (0, None))(keys, x))[..., 0].mean(-1)
+    x = np.asarray(x)
+    p = stats.norm.cdf((middle[:, None] - x.reshape(-1)) / SIGMA)
+    worst = 0
+    for move in (-eps, eps):
+      q = stats.norm.cdf((middle[:, None] - (x.reshape(-1) + move)) / SIGMA)
+      gap = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+      worst = np.maximum(worst, gap)
+    second.append(worst.sum(-1).mean())
+  estimate = first + np.array(second)
+  noise = 36 * eps**2 / (2 * SIGMA**2)
+  assert (found.divergence >= estimate * 0.98).all()
+  # The confidence bound adds some share of what the noise alone would cost.
+  assert (found.divergence <= estimate + 0.2 * noise).all()
+  assert (found.divergence < first + noise).all()
+
+
+def test_first_term_ends_every_certificate_beyond_eps_0015():
+  """PROTOCOL B4: with s = 100 and tau = 0.15, U > 1/2 from eps 0.015 on.
+
+  The 16 pixels after the samples cost a sixth of these at most.
+  """
+  image = np.zeros((1, 4, 4, 1), np.float32)
+  certify = _adaptive(num_samples=100)
+  shares = np.ones((1, 2))
+  assert certify(image, 0.0138, shares).margin['pinsker'][0] > 0
+  assert certify(image, 0.0151, shares).margin['pinsker'][0] < 0
+
+
+def test_colour_takes_centres_for_known():
+  image = np.random.default_rng(2).random((2, 4, 4, 3)).astype(np.float32)
+  found = _adaptive()(image, 0.01, np.full((2, 2), 0.99))
+  squared = 0.01**2 * 3 * (20 / 0.15**2 + 16 / SIGMA**2)
+  np.testing.assert_allclose(found.divergence, squared / 2, rtol=1e-4)
+
+
+def test_certified_defense_is_the_one_that_is_drawn():
+  """The laws of the certificate are frequencies of `rand_disc_fixed`."""
+  image = jnp.linspace(0, 1, 12).reshape(3, 4, 1)
+  defense = defenses.rand_disc_fixed(CODES, sigma=SIGMA, alpha=40.0)
+  keys = jax.random.split(jax.random.key(0), 20_000)
+  seen = np.asarray(jax.vmap(defense.apply, (0, None))(keys, image)).mean(0)
+  expected = law(np.asarray(image)[..., 0], np.array([0.5]), SIGMA)[..., 1]
+  # 5 standard errors of 20,000 draws.
+  np.testing.assert_allclose(seen[..., 0], expected, atol=5 * 0.5 / 141)
+
+
+@pytest.mark.parametrize(
+  ('call', 'match'),
+  [
+    (lambda x, s: randomized.gaussian(0.0), 'sigma=0.0 must be positive'),
+    (lambda x, s: randomized.gaussian(0.1)(x, -1, s), 'eps=-1 must be at'),
+    (lambda x, s: randomized.gaussian(0.1)(9 * x, 0.1, s), 'images span'),
+    (lambda x, s: _adaptive(num_draws=1), 'num_draws=1 must be at least 2'),
+    (lambda x, s: _adaptive(sigma=0), 'sigma=0 must be positive'),
+    (lambda x, s: _adaptive()(x, -1, s), 'eps=-1 must be at least 0'),
+  ],
+)
+def test_errors(call, match):
+  with pytest.raises(ValueError, match=match):
+    call(np.ones((1, 2, 2, 1), np.float32), np.full((1, 2), 0.9))
