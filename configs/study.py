@@ -166,10 +166,11 @@ def attack_run(name: str, on: tuple[str, ...] = KINDS, **changes) -> dict:
 
 
 def certification(**changes) -> dict:
-  """How settings behind a codebook are decided at l_inf `radii`.
+  """How settings are certified at l_inf `radii`, or `config.radii_of`.
 
   Those are of paper A's Table IV by default; `num_examples` are the first so
-  many test images (0: all).
+  many test images (0: all). The nodes are of settings behind a codebook, the
+  votes of randomised ones.
   """
   return {
     'radii': (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
@@ -177,6 +178,12 @@ def certification(**changes) -> dict:
     'max_nodes': 500,  # of an image
     'leaf_size': 16,  # nodes of so few images are enumerated
     'batch_size': 64,  # nodes at once
+    'num_votes': 1000,  # draws on an image
+    'delta': 0.001,  # probability that the certificate of an image fails
+    'shard_size': 100,  # images
+    'key': '',  # of the figures published; the dataset's name if empty
+    # Curves of several settings, each at radii of its own: name -> settings.
+    'curves': {},
   } | changes
 
 
@@ -259,6 +266,7 @@ def of_defenses(
       'runs': runs,
       'settings': settings,
       'only': (),  # names of settings to evaluate and report; all if empty
+      'radii_of': {},  # of settings with radii of their own
       'attacks': attacks,
       'num_draws': 20,  # of a randomised defense, to judge an example
       'batch_size': 500,

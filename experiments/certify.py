@@ -1,14 +1,15 @@
-"""Decides every setting behind a codebook and writes certificates.html.
+"""Certifies every setting there is a proof for and writes certificates.html.
 
   python -m experiments.certify \
     --config=configs/certified_mnist.py --workdir=runs/certified_mnist
 
-Each image at each radius of `config.certify` is certified, refuted by a
-witness, or undecided when its budget is spent. Rows go to
-`certificates/<setting>/<eps>`; a killed run resumes there. Where
-`experiments.evaluate` has attacked the same settings at the same radii, no
-certified example may be broken. `--publish` puts the shares into
-docs/results.json.
+Behind a codebook, each image at each radius of `config.certify` is certified,
+refuted by a witness, or undecided when its budget is spent. Behind randomness,
+votes on each image are counted, and bounded from below under any attack; its
+models are those of `experiments.train`. Rows go to `certificates/<setting>`; a
+killed run resumes there. Where `experiments.evaluate` has attacked the same
+settings at the same radii, no example certified behind a codebook may be
+broken. `--publish` puts the shares into docs/results.json.
 """
 
 from pathlib import Path
@@ -19,7 +20,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from configs import study
-from experiments import program, publish
+from experiments import program, publish, votes
 from experiments.conditions import radius
 from experiments.pipelines import pipelines
 from experiments.workdir import fitted_codebook
@@ -47,7 +48,7 @@ _ORDER = ('certified', 'undecided', 'refuted')
 
 
 def certify(config, workdir, only=()) -> dict[str, Any]:
-  """All settings with a codebook at all radii; returns what the report shows.
+  """All settings with a certificate; returns what the report shows.
 
   Args:
     config: a `configs/study.py` config with `certify`.
@@ -59,9 +60,13 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
   test = build.dataset(config.data.to_dict(), 'test')
   pipeline = pipelines(config, workdir, test, fitted_codebook(config, workdir))
   about = config.certify
-  settings = {}
+  settings, voted = {}, {}
   for name in only or config.only or config.settings:
     defense = config.defenses[config.settings[name].defense]
+    if build.kind(defense) == 'randomized':
+      voted[name] = votes.certified(
+        config, workdir, name, pipeline(name)[1], test
+      )
     if defense.name not in build.WITH_CODEBOOK:
       continue
     _, target = pipeline(name)
@@ -88,14 +93,15 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
     }
   if only:
     return {}
-  if not settings:
+  if not (settings or voted):
     raise ValueError(
-      'no setting of this config has a defense with a codebook: there is no '
-      'certificate of the others.'
+      'no setting of this config has a defense with a codebook or randomness: '
+      'there is no certificate of the others.'
     )
   results = {
     'title': f'Certificates: {config.title}',
     'settings': settings,
+    'voted': voted,
   } | publish.surroundings(config, 'certify', begin)
   files.write_json(workdir / 'certificates.json', results)
   write_report(workdir, results)
@@ -120,17 +126,16 @@ def _attacked(workdir, name, condition, rows) -> dict[str, dict[str, Any]]:
 
 def write_report(workdir, results) -> Path:
   """Tables and pictures of what was decided."""
-  blocks: list[tuple] = [
-    ('heading', 1, results['title']),
-    (
+  blocks: list[tuple] = [('heading', 1, results['title'])]
+  if results['settings']:
+    blocks.append((
       'paragraph',
       'Certified: no image of the l_inf ball changes the right answer, proved '
       'over all codes its pixels can reach, whatever the rounding. Refuted: an '
       'image of the ball is known that the pipeline gets wrong. Undecided: the '
       'budget was spent, or the margin is within rounding. Intervals are '
       'exact, 95%, and cover the choice of test images.',
-    ),
-  ]
+    ))  # fmt: skip
   figures = {}
   for name, setting in results['settings'].items():
     shares = [
@@ -145,7 +150,11 @@ def write_report(workdir, results) -> Path:
       _table(setting['conditions']),
       ('figure', f'certificates_{name}', png, title),
     ]
-  blocks += report.how_it_was_made(results)
+  randomised, pictures = votes.blocks(
+    results['voted'], results['config']['certify']['curves']
+  )
+  blocks += randomised + report.how_it_was_made(results)
+  figures |= pictures
   return report.write_document(
     workdir, 'certificates', results['title'], blocks, figures
   )
@@ -186,7 +195,8 @@ def entries(results, dataset: str) -> dict[str, publish.Entry]:
         tally = decided[status]
         key = f'certify/{dataset}/{name}/{condition}/{status}'
         found[key] = publish.entry(results, tally)
-  return found
+  about = results['config']['certify']['key']
+  return found | votes.entries(results, results['voted'], about or dataset)
 
 
 def main(argv):

@@ -25,13 +25,18 @@ class Condition(NamedTuple):
   source: str = ''  # the setting it is computed on, if not the one attacked
 
 
-def conditions(config, kind: str) -> Iterator[Condition]:
-  """What a setting of some kind is evaluated under, clean accuracy first."""
+def conditions(config, kind: str, setting: str = '') -> Iterator[Condition]:
+  """What a setting of some kind is evaluated under, clean accuracy first.
+
+  Radii of the setting itself, where the config gives some, stand for those of
+  every attack's table.
+  """
+  own = config.radii_of.get(setting, ())
   yield Condition('clean', (), 0.0, None)
   for name, attack in config.attacks.items():
     if kind not in attack.on:
       continue
-    radii = attack.radii or (float(config.threat.eps),)
+    radii = own or attack.radii or (float(config.threat.eps),)
     for eps in sorted({*radii, *attack.curve}):
       in_table, frozen = eps in radii, attack.get('frozen', False)
       count = attack.num_examples if in_table else attack.curve_examples

@@ -66,7 +66,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   for name in only or config.only or config.settings:
     kind, target = pipeline(name)
     tallies = {}
-    for condition in conditions.conditions(config, kind):
+    for condition in conditions.conditions(config, kind, name):
       attacked = _freeze(target, root) if condition.frozen else target
       source = pipeline(condition.source)[1] if condition.source else None
       rows = evaluation.evaluate(

@@ -15,15 +15,19 @@ import optax
 from rdefense import defenses, losses, models
 from rdefense.attacks import eot, recipes
 from rdefense.attacks.recipes import Recipe
+from rdefense.certify import randomized
+from rdefense.certify.randomized import Certifier
 from rdefense.data.sources import Arrays, data_directory, load
-from rdefense.defenses import base, codebooks, density, medoids
+from rdefense.defenses import base, centers, codebooks, density, medoids
 from rdefense.defenses.codebooks import Codebook
 from rdefense.models import Classifier
-from rdefense.types import PyTree
+from rdefense.pooling import max_pool_valid
+from rdefense.types import Key, PyTree
 
 __all__ = [
   'WITH_CODEBOOK',
   'attack_recipes',
+  'certifier',
   'classifier',
   'codebook',
   'dataset',
@@ -163,10 +167,18 @@ def defend(config: Mapping[str, Any]) -> Callable:
   `alpha` is what the attacker chooses, the steepness of the surrogate; what is
   deployed stands in the config, and so do the surrogates of the filters, which
   have steepnesses of their own. `codes` is None, or ignored, where the defense
-  is not one `WITH_CODEBOOK`.
+  is not one `WITH_CODEBOOK`. With an entry `pooling` (`window`, `stride` and
+  `size`) an image is max-pooled before the defense, and resized after it.
   """
   name = config['name']
-  options = {k: v for k, v in config.items() if k != 'name'}
+  options = {k: v for k, v in config.items() if k not in ('name', 'pooling')}
+  if pooling := config.get('pooling'):
+    inner = defend({'name': name} | options)
+    before = defenses.max_pooling(pooling['window'], pooling['stride'])
+    after = defenses.resize(pooling['size'])
+    return lambda codes, alpha: defenses.chain(
+      before, inner(codes, alpha), after
+    )
   match name:
     case 'identity':
       return _identity
@@ -189,6 +201,62 @@ def defend(config: Mapping[str, Any]) -> Callable:
 def _identity(codes, alpha) -> base.Defense:
   del codes, alpha
   return base.identity()
+
+
+def certifier(
+  config: Mapping[str, Any], key: Key, delta: float
+) -> tuple[Callable[[np.ndarray], np.ndarray], Certifier]:
+  """What the noise of a defense meets, and what can be proved of it.
+
+  Args:
+    config: of a randomised defense, as for `defend`.
+    key: of draws of adaptive centres.
+    delta: probability that what these say is wrong.
+
+  Returns:
+    `(see, certify)`: from images `[N, H, W, C]` to those the noise is added to,
+    and the certificate of these.
+
+  Raises:
+    ValueError: on a defense that has no such certificate.
+  """
+  found = _certifier(config, key, delta)
+  pooling = config.get('pooling')
+  if not pooling:
+    return np.asarray, found
+  pool = jax.jit(
+    jax.vmap(
+      lambda x: max_pool_valid(
+        x, pooling['window'], pooling['stride']
+      )
+    )
+  )
+  return lambda images: np.asarray(pool(images)), found
+
+
+def _certifier(config: Mapping[str, Any], key: Key, delta: float) -> Certifier:
+  match config['name']:
+    # A mixture is a function of the noisy image, whose noise alone counts.
+    case 'gaussian' | 'rand_mix_fixed':
+      return randomized.gaussian(config['sigma'])
+    case 'rand_disc_fixed':
+      return randomized.fixed_codes(
+        np.array(config['codes']), config['sigma']
+      )
+    case 'rand_disc':
+      find = centers.sampled(
+        centers.adaptive(config['num_centers'], config['gamma']),
+        config['num_samples'], config['tau'],
+      )
+      return randomized.adaptive(
+        find, config['sigma'], config['tau'], config['num_samples'], key,
+        delta=delta,
+      )
+  listed = 'gaussian, rand_disc_fixed, rand_mix_fixed, rand_disc'
+  raise ValueError(
+    f'there is no certificate of the defense {config["name"]!r}; of these '
+    f'there is one: {listed}, and, behind codes, {", ".join(WITH_CODEBOOK)}.'
+  )
 
 
 def attack_recipes(

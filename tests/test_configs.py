@@ -24,6 +24,7 @@ PRESETS = {
   'paper.table_2a': ('small', 'paper', 'smoke'),
   'paper.table_2b': ('small', 'paper', 'smoke'),
   'paper.table_4': ('small', 'paper', 'smoke'),
+  'paper.figure_3': ('small', 'paper', 'smoke'),
   'paper.figure_4': ('small', 'paper', 'smoke'),
   'paper.ablations': ('small', 'paper', 'smoke'),
 }

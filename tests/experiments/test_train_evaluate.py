@@ -333,6 +333,26 @@ def test_paper_bs_smoke_configs_run(name, tmp_path, data_dir):
 
 
 @pytest.mark.slow
+def test_randomised_defenses_are_trained_attacked_and_certified(
+  tmp_path, data_dir
+):
+  """About two minutes on one CPU core; what is there is not done again."""
+  config = '--config=configs/paper/figure_3.py:smoke'
+  where = {'TFDS_DATA_DIR': str(data_dir)}
+  for program in ('train', 'evaluate', 'certify', 'certify'):
+    finish(start(program, [config], tmp_path / 'runs', **where))
+  found = json.loads((tmp_path / 'runs/certificates.json').read_text())
+  for setting in found['voted'].values():
+    for about in setting['conditions'].values():
+      assert about['attacked']['paper_b']['one_query']['total'] == 8
+      bounds = {n: t['correct'] for n, t in about['bounds'].items()}
+      assert bounds['best'] >= max(bounds['pinsker'], bounds['kl'])
+      assert bounds['best'] <= setting['clean']['correct']
+  report = (tmp_path / 'runs/certificates.md').read_text()
+  assert 'Neyman-Pearson' in report and 'unsound' in report
+
+
+@pytest.mark.slow
 def test_the_whole_smoke_config_runs(tmp_path):
   """About a minute on one CPU core."""
   for program in ('train', 'evaluate'):

@@ -1,0 +1,119 @@
+"""Votes and bounds over a small dataset: rows, resume, and what they add up to.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rdefense import build, deployed, vote_certification
+from rdefense.certify import randomized, votes
+from rdefense.data.sources import Arrays
+
+NUM_VOTES, DELTA, EPS = 400, 0.01, 0.02
+DEFENSE = {
+  'name': 'rand_disc_fixed', 'codes': ((0.0,), (1.0,)), 'sigma': 0.2,
+}
+
+
+@pytest.fixture(scope='module')
+def problem():
+  """Is the upper half of a 4x4 image brighter than the lower one?"""
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (13, 4, 4, 1), dtype=np.uint8)
+  labels = rng.integers(0, 2, 13)
+  images[labels == 0, :2] |= 192
+  images[labels == 1, 2:] |= 192
+  apply = lambda params, x: params * jnp.stack([x[:2].sum(), x[2:].sum()])
+  target = deployed.Target(
+    apply, build.defend(DEFENSE), np.float32(1), num_draws=3
+  )
+  return target, Arrays(images, labels.astype(np.int32), 2, 'toy')
+
+
+@pytest.fixture(scope='module')
+def found(problem, tmp_path_factory):
+  target, arrays = problem
+  where = tmp_path_factory.mktemp('certificates')
+  return where, *_run(target, arrays, where)
+
+
+def _run(target, arrays, where, seed=0):
+  key = jax.random.key(seed)
+  voted = vote_certification.count_votes(
+    target, arrays, key, where / 'votes', NUM_VOTES, DELTA, shard_size=5
+  )
+  see, certifier = build.certifier(DEFENSE, key, DELTA / 10)
+  rows = vote_certification.certify(
+    voted, arrays, see, certifier, EPS, DELTA, where / 'eps', shard_size=5
+  )
+  return voted, rows
+
+
+def test_votes_are_those_of_the_pipeline(problem, found):
+  target, arrays = problem
+  _, voted, _ = found
+  assert (voted['votes'].sum(-1) == NUM_VOTES).all()
+  draws, _ = deployed.judge(
+    target._replace(num_draws=NUM_VOTES), jax.random.key(0), np.arange(13),
+    arrays.images / np.float32(255), arrays.labels,
+  )
+  assert (voted['votes'][:, 1] == (draws == 1).sum(-1)).all()
+
+
+def test_bounds_are_those_of_the_certifier(problem, found):
+  _, arrays = problem
+  _, voted, rows = found
+  shares = votes.shares(voted['votes'], arrays.labels, DELTA * 0.9)
+  certify = randomized.fixed_codes(np.array([[0.0], [1.0]]), 0.2)
+  direct = certify(arrays.images / np.float32(255), EPS, shares)
+  for name, margin in direct.margin.items():
+    # The grid of losses is as wide as a batch needs.
+    np.testing.assert_allclose(
+      rows[f'certificate/{name}'], margin, atol=2e-3
+    )
+  best = np.max([rows[f'certificate/{n}'] for n in direct.margin], 0)
+  assert (rows['certificate/best'] == best).all()
+
+
+def test_a_resumed_run_computes_only_what_is_missing(problem, found):
+  """Another key would give other votes: those on disk are kept."""
+  target, arrays = problem
+  where, voted, rows = found
+  (where / 'votes/shard-00002.npz').unlink()
+  again, after = _run(target, arrays, where, seed=1)
+  assert (again['votes'][:10] == voted['votes'][:10]).all()
+  assert (again['votes'][10:] != voted['votes'][10:]).any()
+  assert (after['certificate/best'] == rows['certificate/best']).all()
+
+
+def test_tallies_are_in_their_order(found):
+  tallies = vote_certification.tallies(found[2])
+  assert list(tallies) == list(vote_certification.RULES)
+  assert tallies['best'].correct >= tallies['pinsker'].correct
+  assert tallies['as_coded'].correct >= tallies['as_printed'].correct
+  assert 0 < tallies['best'].correct <= 13
+
+
+def test_wrong_votes_are_found_and_bounded():
+  certified = {
+    'index': np.arange(4), 'certificate/best': np.array([0.5, 0.5, 0.1, -1.0]),
+  }
+  attacked = {
+    'index': np.array([1, 2, 3]), 'label': np.array([0, 0, 0]),
+    'verdict/draws': np.array([[0, 0, 1], [1, 1, 0], [1, 1, 1]]),
+  }
+  wrong, expected = vote_certification.wrong_votes(certified, attacked, 2)
+  assert wrong.tolist() == [2]
+  np.testing.assert_allclose(
+    expected, np.exp(-3 * 0.25 / 2) + np.exp(-3 * 0.01 / 2)
+  )
+
+
+def test_too_few_votes_are_refused_before_any_work(problem, tmp_path):
+  target, arrays = problem
+  with pytest.raises(ValueError, match='num_votes=7 must be at least 8'):
+    vote_certification.count_votes(
+      target, arrays, jax.random.key(0), tmp_path, 7, DELTA
+    )
+  assert not list(tmp_path.iterdir())
