@@ -43,6 +43,8 @@ MEMBERS = [
   ('paper.figure_2', 'paper,adv'),
   ('paper.figure_4', 'b'),
   ('paper.figure_4', 'c,smoke'),
+  ('paper.figure_4', 'd'),
+  ('paper.figure_4', 'd,smoke'),
 ]
 
 

@@ -1,13 +1,20 @@
-"""Paper B's Figure 4 (a), (b), (c): what noise, centres and copies do.
+"""Paper B's Figure 4: what noise, centres and copies do, and what is proved.
 
   python -m experiments.evaluate \
     --config=configs/paper/figure_4.py:a --workdir=runs/figure_4a
 
 ImageNet at eps 1/255, clean and attacked, against (a) the noise, of Gaussian
 and RandMix; (b) the number of centres of RandMix; (c) the number of gradients
-averaged at each step. Words: a (default), b or c, and small, paper or smoke,
-as in `configs/paper/table_2a.py`.
+averaged at each step. Words: a (default), b, c or d, and small, paper or smoke,
+as in `configs/paper/table_2a.py`. Part (d) is certified accuracy at small
+fractions of a grey level, of Gaussian and of RandDisc with the eight centres
+{64, 192}^3 of all images:
+
+  python -m experiments.certify \
+    --config=configs/paper/figure_4.py:d --workdir=runs/figure_4d
 """
+
+import itertools
 
 import ml_collections
 
@@ -18,14 +25,23 @@ _NOISES = (4, 8, 16, 32, 48, 64)  # of 255; at 0 both are no defense
 _NOISE = 32 / 255  # sigma = tau
 _NUM_CENTERS = (2, 3, 5, 10, 20)
 _NUM_DRAWS = (1, 3, 10, 30, 100)
+_CERTIFIED = tuple(
+  level / 255
+  for level in (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2)
+)
+_CUBE = tuple(
+  tuple(level / 255 for level in color)
+  for color in itertools.product((64, 192), repeat=3)
+)
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-  """`arg`: a, b or c, and small, paper or smoke."""
+  """`arg`: a, b, c or d, and small, paper or smoke."""
   chosen = study.words(
-    arg, part=('a', 'b', 'c'), preset=('small', 'paper', 'smoke')
+    arg, part=('a', 'b', 'c', 'd'), preset=('small', 'paper', 'smoke')
   )
-  defenses = {'a': _noises, 'b': _centers, 'c': _copies}[chosen['part']]()
+  make = {'a': _noises, 'b': _centers, 'c': _copies, 'd': _certified}
+  defenses = make[chosen['part']]()
   config = table_2a.imagenet(
     chosen['preset'], defenses, (1 / 255,),
     title=f'Paper B, Figure 4({chosen["part"]}): RandMix on ImageNet',
@@ -40,6 +56,17 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       }
     )
     config.strip.attack = 'copies1'
+  if chosen['part'] == 'd':
+    small = chosen['preset'] != 'paper'
+    config.certify = ml_collections.ConfigDict(
+      study.certification(
+        radii=_CERTIFIED, num_examples=60 if small else 0,
+        num_votes=300 if small else 1000, shard_size=10,
+        curves={'Gaussian': ('gaussian',), 'RandDisc': ('randdisc_fixed',)},
+      )
+    )
+    if chosen['preset'] == 'smoke':
+      config.certify.num_votes, config.certify.radii = 12, _CERTIFIED[:1]
   if chosen['preset'] == 'smoke':
     config.only = tuple(config.settings)[:1]
   return config
@@ -61,6 +88,15 @@ def _centers() -> dict:
       table_2a.randomized(_NOISE, k)['randmix'][0], f'{k} centres'
     )
     for k in _NUM_CENTERS
+  }
+
+
+def _certified() -> dict:
+  gaussian, _ = table_2a.DEFENSES['gaussian']
+  fixed = {'name': 'rand_disc_fixed', 'sigma': _NOISE, 'codes': _CUBE}
+  return {
+    'gaussian': (gaussian, 'noise of 32 of 255'),
+    'randdisc_fixed': (fixed, 'nearest of 8 centres, noise of 32 of 255'),
   }
 
 
