@@ -34,6 +34,7 @@ __all__ = [
   'decisions',
   'encode_png',
   'image_strip',
+  'size_curves',
   'training_curves',
 ]
 
@@ -298,6 +299,70 @@ def image_strip(
           va='top',
           transform=axes.transAxes,
         )
+  return figure
+
+
+def size_curves(
+  curves: Mapping[str, Sequence[tuple[float, Tally]]],
+  promise: float,
+  begins: float,
+  title: str,
+  xlabel: str,
+) -> Figure:
+  """Shares against a size on a logarithmic axis, and what was promised.
+
+  Args:
+    curves: name -> points `(size, tally)`, sizes above 0; bars are the exact
+      intervals.
+    promise: the share, in percent, promised to all curves.
+    begins: the size from which on; what is promised is shaded.
+    title: above the axes.
+    xlabel: what the sizes are.
+
+  Returns:
+    The figure; shares run from 0 to 100% whatever the data.
+
+  Raises:
+    ValueError: if there is no curve, or one without points.
+  """
+  empty = [name for name, points in curves.items() if not points]
+  if not curves or empty:
+    raise ValueError(
+      f'size_curves needs at least one point a curve, got {empty or None}.'
+    )
+  figure = Figure(figsize=(7.2, 4.0), layout='constrained')
+  axes = figure.subplots()
+  styles = itertools.cycle(zip(_COLOURS, _MARKERS, strict=True))
+  for (name, points), (colour, marker) in zip(curves.items(), styles):
+    points = sorted(points, key=lambda point: point[0])
+    sizes = [size for size, _ in points]
+    percent, low, high = zip(
+      *((t.percent, t.low, t.high) for _, t in points), strict=True
+    )
+    axes.errorbar(
+      sizes, percent, np.abs(np.array([low, high]) - percent),
+      color=colour, marker=marker, markersize=6.5, markeredgecolor='white',
+      linewidth=1.9, elinewidth=1.1, capsize=2.5, clip_on=False, label=name,
+    )  # fmt: skip
+  _style(axes)
+  every = [size for points in curves.values() for size, _ in points]
+  right = max(*every, begins) * 1.15
+  axes.fill_between(
+    [begins, right], promise, 100, color=_FAINT, alpha=0.28, linewidth=0,
+    label=f'promised: at least {promise:g}%',
+  )  # fmt: skip
+  axes.set_xscale('log')
+  ticks = sorted(set(every))
+  axes.set_xticks(ticks, [f'{size:g}' for size in ticks])
+  axes.minorticks_off()
+  axes.set(
+    xlim=(min(*every, begins) / 1.15, right), ylim=(0, 101), xlabel=xlabel
+  )
+  axes.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
+  axes.legend(
+    loc='upper left', bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9.5
+  )
+  _title(axes, title)
   return figure
 
 

@@ -174,6 +174,32 @@ def test_decisions_are_stacked_to_the_top_and_large_ones_named():
   assert [t.get_text() for t in axes.get_xticklabels()] == ['0.1', '0.3']
 
 
+def test_size_curves_show_shares_intervals_and_the_promise():
+  curves = {
+    name: [(10 * (1 + eps), tally) for eps, tally in points]
+    for name, points in CURVES.items()
+  }
+  figure = plots.size_curves(curves, 95, 11, 'found', 'images')
+  (axes,) = figure.axes
+  assert axes.get_xscale() == 'log' and axes.get_ylim() == (0, 101)
+  assert [t.get_text() for t in axes.get_xticklabels()] == ['10', '13']
+  shown = [bars.lines[0].get_xydata() for bars in axes.containers]
+  for got, points in zip(shown, curves.values(), strict=True):
+    np.testing.assert_allclose(
+      got, sorted((size, tally.percent) for size, tally in points)
+    )
+  (_, _, (bars,)) = axes.containers[0].lines
+  ends = [segment[:, 1] for segment in bars.get_segments()]
+  tallies = [tally for _, tally in sorted(curves['nat_pre'])]
+  np.testing.assert_allclose(ends, [(t.low, t.high) for t in tallies])
+  (promise,) = [c for c in axes.collections if c is not bars and c.get_label()
+                .startswith('promised')]  # fmt: skip
+  corners = promise.get_paths()[0].vertices
+  assert corners[:, 0].min() == 11 and corners[:, 1].min() == 95
+  with pytest.raises(ValueError, match='at least one point'):
+    plots.size_curves({'a': []}, 95, 11, 'found', 'images')
+
+
 def test_png_is_readable_and_the_same_each_time():
   curves = {
     name: points for name, points in CURVES.items() if name == 'nat_pre'
