@@ -25,6 +25,10 @@ _NAMES = {
   'neyman_pearson': 'Neyman-Pearson',
   'best': 'best',
 }
+_SHORT = {
+  'as_coded': 'as coded', 'as_printed': 'as printed', 'pinsker': 'Pinsker',
+  'kl': 'KL', 'renyi': 'Renyi', 'neyman_pearson': 'Neyman-Pearson',
+}
 _FAILURE = 0.001  # of a majority, for which the votes needed are shown
 
 
@@ -148,11 +152,11 @@ def _points(members) -> dict[str, list[tuple[float, Tally]]]:
     for about in setting['conditions'].values():
       for rule, tally in about['bounds'].items():
         if rule != 'best':
-          found.setdefault(_NAMES[rule], []).append(
+          found.setdefault(_SHORT[rule], []).append(
             (about['eps'], Tally(**tally))
           )
       for attack, seen in about['attacked'].items():
-        found.setdefault(f'under {attack}, one query', []).append(
+        found.setdefault(f'under {attack}', []).append(
           (about['eps'], _tally(seen['one_query']))
         )
   return found
