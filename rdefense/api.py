@@ -31,14 +31,18 @@ from rdefense.attacks.wrappers import (
   restarts,
   stop_when_fooled,
 )
+from rdefense.certify import votes
 from rdefense.certify.decide import Decisions, decide
+from rdefense.certify.randomized import Certified, Certifier
 from rdefense.defenses.base import Defense
 from rdefense.gradients import averaged, defended, through
 from rdefense.parallel import layout
 from rdefense.threats import Threat
 from rdefense.types import LogitsFn, Loss
 
-__all__ = ['accuracy', 'attack', 'certify', 'predict', 'transform']
+__all__ = [
+  'accuracy', 'attack', 'certify', 'certify_randomized', 'predict', 'transform'
+]
 
 
 def transform(defense: Defense, surrogate: bool = False) -> Callable:
@@ -180,6 +184,44 @@ def certify(
   return batch
 
 
+def certify_randomized(
+  logits_fn: LogitsFn,
+  defense: Defense,
+  certifier: Certifier,
+  num_votes: int = 1000,
+  delta: float = 0.001,
+) -> Callable:
+  """Bounds what any attack leaves of the votes of a randomised defense.
+
+  Args:
+    logits_fn: `[H, W, C] -> [num_classes]`.
+    defense: in front of it, randomised.
+    certifier: of that defense, see `rdefense.certify.randomized`.
+    num_votes: draws on each clean image.
+    delta: probability that the certificate of an image fails, in (0, 1).
+
+  Returns:
+    `(key, images, labels, eps) -> Certified`: an image is certified where one
+    of its margins is positive; the key is consumed. Raises `ValueError` on
+    images and labels that do not match, and as the certifier.
+
+  Raises:
+    ValueError: on delta outside (0, 1), and on too few votes for any image.
+  """
+  votes.check_votes(num_votes, delta)
+  classes = predict(logits_fn, defense)
+
+  def batch(key, images, labels, eps: float) -> Certified:
+    num_classes = _check(logits_fn, defense, images, labels)
+    keys = jax.random.split(key, num_votes)
+    draws = np.stack([np.asarray(classes(k, images)) for k in keys], 1)
+    counts = (draws[:, :, None] == np.arange(num_classes)).sum(1)
+    shares = votes.shares(counts, np.asarray(labels), delta)
+    return certifier(np.asarray(images, np.float32), eps, shares)
+
+  return batch
+
+
 def _on_images(fn: Callable) -> Callable:
   """`fn(key, index, images)` as a function of a key and checked images."""
 
@@ -191,10 +233,12 @@ def _on_images(fn: Callable) -> Callable:
   return batch
 
 
-def _check(logits_fn, defense, images, labels) -> None:
+def _check(logits_fn, defense, images, labels) -> int:
+  """Of images and labels; the number of classes."""
   checks.check_images(images)
   pipeline = defended(logits_fn, defense)
   shape = jax.eval_shape(
     pipeline, jax.random.key(0), np.asarray(images[0], np.float32)
   ).shape
   checks.check_labels(labels, len(images), shape[0])
+  return shape[0]

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from rdefense import api, attacks, defenses, losses, threats
+from rdefense.certify import randomized
 
 SHAPE = (2, 3, 1)
 RNG = np.random.default_rng(9)
@@ -227,3 +228,24 @@ def test_at_eps_0_certified_is_right_and_refuted_is_wrong():
   wider = decide(images, LABELS, 0.25)  # every pixel may be either code
   assert (wider.lower <= found.lower + 1e-4).all()
   assert (wider.status == 2).all()
+
+
+def test_randomised_certificates_are_those_of_the_votes():
+  codes, sigma = np.array([[0.0], [1.0]]), 0.2
+  defense = defenses.rand_disc_fixed(codes, sigma, alpha=40.0)
+  images = np.stack([np.full((3, 3, 1), v, np.float32) for v in (0.1, 0.5)])
+  logits_fn = lambda x: jnp.stack([0.5 - x.mean(), x.mean() - 0.5])
+  certify = api.certify_randomized(
+    logits_fn, defense, randomized.fixed_codes(codes, sigma), 100, 0.01
+  )
+  labels = np.array([0, 1])
+  found = certify(jax.random.key(0), images, labels, 0.02)
+  assert randomized.best(found)[0] > 0.5  # far from the threshold
+  assert randomized.best(found)[1] < 0.2  # on it: a coin
+  with pytest.raises(ValueError, match='labels span'):
+    certify(jax.random.key(0), images, labels + 1, 0.02)
+
+
+def test_too_few_votes_are_refused():
+  with pytest.raises(ValueError, match='num_votes=5 must be at least 11'):
+    api.certify_randomized(None, None, None, num_votes=5)
