@@ -155,7 +155,7 @@ def adaptive(
     keys = jax.vmap(lambda k: jax.random.split(k, num_draws))(keys)
     centers = np.asarray(find(keys, images))[..., 0]
     drawn = np.array([
-      [_divergence(x, each, sigma, eps) for each in those]
+      _divergences(x, those, sigma, eps)
       for x, those in zip(images, centers, strict=True)
     ])
     return np.minimum(_mean_above(drawn, most, delta), most)
@@ -182,20 +182,19 @@ def _moved(images: np.ndarray, eps: float) -> np.ndarray:
   return (reach**2).reshape(len(images), -1).sum(-1)
 
 
-def _divergence(x, centers, sigma: float, eps: float) -> float:
-  """Of all cells of one image, given its centres, at the worst ends."""
+def _divergences(x, drawn, sigma: float, eps: float) -> list[float]:
+  """Of all cells of one image, given each draw of centres `[M, k]`, at worst.
+  """
   values, counts = np.unique(x, return_counts=True)
-  values = values.astype(np.float64)
-  thresholds = midpoints(np.unique(centers))
-  reach = eps * _OUTWARD
-  p, low, high = (
-    law(v, thresholds, sigma)
-    for v in (
-      values, np.maximum(values - reach, 0), np.minimum(values + reach, 1)
-    )
-  )
-  worst = np.maximum(*(special.rel_entr(p, q).sum(-1) for q in (low, high)))
-  return float(counts @ worst)
+  values, reach = values.astype(np.float64), eps * _OUTWARD
+  ends = np.maximum(values - reach, 0), np.minimum(values + reach, 1)
+  found = []
+  for centers in drawn:
+    thresholds = midpoints(np.unique(centers))
+    p, low, high = (law(v, thresholds, sigma) for v in (values, *ends))
+    worst = np.maximum(*(special.rel_entr(p, q).sum(-1) for q in (low, high)))
+    found.append(float(counts @ worst))
+  return found
 
 
 def _mean_above(
