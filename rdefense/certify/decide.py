@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdefense import checks
-from rdefense.certify import nodes
+from rdefense.certify import nodes, table_nodes
+from rdefense.certify.layers import Layered
 from rdefense.certify.reachable import preimage, reachable
 from rdefense.defenses.discretize import nearest_code
 from rdefense.types import Array, PyTree
@@ -32,8 +33,6 @@ __all__ = ['CERTIFIED', 'REFUTED', 'STATUS', 'UNDECIDED', 'Decisions', 'decide']
 STATUS = ('undecided', 'certified', 'refuted')
 UNDECIDED, CERTIFIED, REFUTED = range(len(STATUS))
 
-# A hundred times what the order of a network's sums was seen to change.
-_ROUNDING = 1e-3
 _FLIPS = 8  # steps of the attack in code space
 
 
@@ -108,6 +107,8 @@ def decide(
   max_nodes: int = 500,
   batch_size: int = 64,
   leaf_size: int = 16,
+  network: Layered | None = None,
+  max_patterns: int = 1024,
 ) -> Decisions:
   """Decides a batch of images behind `nearest_code(codes)`.
 
@@ -126,6 +127,9 @@ def decide(
     batch_size: nodes looked at side by side.
     leaf_size: a node of so many images or fewer is enumerated; a power of 2.
       Large where bounds are loose.
+    network: the same classifier as `certify.layered` reads it, with which
+      nodes are bounded by `table_nodes` instead of by `certify.linear`.
+    max_patterns: rows of a table, at most.
 
   Returns:
     `Decisions`.
@@ -159,15 +163,22 @@ def decide(
     )
   compiled = _compile(apply, norm, leaf_size)
   book = jnp.asarray(codes, jnp.float32)
-  # A layer without a bound is an error before any work is done.
-  rows = (batch_size, *expected[1:])
-  compiled.examine.eval_shape(
-    params, book, jax.ShapeDtypeStruct(rows, bool),
-    jax.ShapeDtypeStruct(rows[:1], labels.dtype),
-  )
+  if network is None:
+    # A layer without a bound is an error before any work is done.
+    rows = (batch_size, *expected[1:])
+    compiled.examine.eval_shape(
+      params, book, jax.ShapeDtypeStruct(rows, bool),
+      jax.ShapeDtypeStruct(rows[:1], labels.dtype),
+    )
+    by_tables = None
+  else:
+    by_tables = functools.partial(
+      table_nodes.examine, apply, params, network, np.asarray(book),
+      max_patterns=max_patterns,
+    )
   return _Search(
     compiled, params, book, images, labels, eps, allowed, max_nodes,
-    batch_size, leaf_size,
+    batch_size, leaf_size, by_tables,
   ).run()
 
 
@@ -176,12 +187,13 @@ class _Search:
 
   def __init__(
     self, compiled, params, codes, images, labels, eps, allowed, max_nodes,
-    batch_size, leaf_size,
+    batch_size, leaf_size, by_tables,
   ):  # fmt: skip
     self.compiled, self.params, self.codes = compiled, params, codes
     self.images, self.labels, self.eps = images, labels, eps
     self.allowed, self.max_nodes = allowed, max_nodes
     self.batch_size, self.leaf_size = batch_size, leaf_size
+    self.by_tables = by_tables
     count = len(images)
     self.status = np.full(count, UNDECIDED, np.int8)
     self.witness = images.copy()
@@ -280,7 +292,11 @@ class _Search:
     self.witness[owners[fooled]] = np.asarray(moved)[fooled]
 
   def _examine(self, image: np.ndarray, node: np.ndarray) -> None:
-    looked = self._call(self.compiled.examine, image, node)
+    if self.by_tables is None:
+      looked = self._call(self.compiled.examine, image, node)
+    else:
+      each = map(self.by_tables, node, self.labels[image])
+      looked = jax.tree.map(lambda *parts: np.stack(parts), *each)
     self._try(image, looked.tried)
     for i, owner in enumerate(image):
       lower = float(looked.lower[i])
@@ -299,4 +315,4 @@ class _Search:
       if self.lower[owner] == -np.inf:
         self.lower[owner] = least
       self.open[owner] -= 1
-      self.doubtful[owner] |= least <= _ROUNDING
+      self.doubtful[owner] |= least <= nodes.ROUNDING

@@ -27,27 +27,30 @@ from rdefense.certify.operations import Operation, num_terms, operations
 from rdefense.certify.reachable import Box
 from rdefense.types import Array
 
-__all__ = ['AFFINE', 'ROUNDOFF', 'Bounded', 'bounded', 'interval', 'largest']
+__all__ = [
+  'AFFINE', 'MOVES', 'PRODUCTS', 'ROUNDOFF', 'Bounded', 'bounded', 'interval',
+  'largest',
+]
 
 ROUNDOFF = 2.0**-24  # of float32, relative, to nearest
 _TINY = 1e-30
 _SPARE = 8  # roundings, for sums and differences of what is bounded
 
 # Exact rearrangements of their operands.
-_MOVES = (
+MOVES = (
   'broadcast_in_dim', 'concatenate', 'convert_element_type', 'copy',
   'dynamic_slice', 'expand_dims', 'gather', 'pad', 'reshape', 'rev', 'slice',
   'squeeze', 'stack', 'stop_gradient', 'transpose',
 )
-_PRODUCTS = ('mul', 'div', 'dot_general', 'conv_general_dilated')
+PRODUCTS = ('mul', 'div', 'dot_general', 'conv_general_dilated')
 _SUMS = ('reduce_sum', 'reduce_window_sum')
 _LOSSY = (
-  *_PRODUCTS, *_SUMS, 'add', 'add_any', 'sub', 'broadcast_in_dim', 'gather'
+  *PRODUCTS, *_SUMS, 'add', 'add_any', 'sub', 'broadcast_in_dim', 'gather'
 )
-_MONOTONE = (*_MOVES, *_SUMS, 'add', 'add_any', 'max', 'min', 'reduce_max',
+_MONOTONE = (*MOVES, *_SUMS, 'add', 'add_any', 'max', 'min', 'reduce_max',
              'reduce_window_max')  # fmt: skip
 # One factor of a product, and what is divided by, must not depend on the input.
-AFFINE = (*_MOVES, *_SUMS, *_PRODUCTS, 'add', 'add_any', 'neg', 'sub')
+AFFINE = (*MOVES, *_SUMS, *PRODUCTS, 'add', 'add_any', 'neg', 'sub')
 
 
 class Bounded(NamedTuple):
@@ -117,7 +120,7 @@ def _rule(op: Operation, inputs: list[Box]) -> Box:
       for b, down in zip(inputs, falls, strict=True)
     ]
     return Box(op(*(b.low for b in turned)), op(*(b.high for b in turned)))
-  if op.name in _PRODUCTS and places in ([0], [1]) and (op.name, *places) != (
+  if op.name in PRODUCTS and places in ([0], [1]) and (op.name, *places) != (
     'div', 1
   ):
     (box,) = inputs

@@ -75,7 +75,7 @@ def check(problem, eps, allowed, found):
       z = nearest_code(codes).apply(jax.random.key(0), x)
       assert dense(params, z).argmax() != labels[i]
     else:  # in colour, codes of the set that no point was found for
-      assert abs(truth) <= 2 * d._ROUNDING or channels > 1 and truth < 0
+      assert abs(truth) <= 2 * nodes.ROUNDING or channels > 1 and truth < 0
 
 
 def test_a_thousand_random_networks_are_never_contradicted():
