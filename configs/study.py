@@ -178,6 +178,9 @@ def certification(**changes) -> dict:
     'max_nodes': 500,  # of an image
     'leaf_size': 16,  # nodes of so few images are enumerated
     'batch_size': 64,  # nodes at once
+    'bounds': 'linear',  # or 'tables', see rdefense.certification
+    'max_patterns': 1024,  # rows of a table
+    'max_ambiguous': 0,  # pixels; one look at images with more (0: no limit)
     'num_votes': 1000,  # draws on an image
     'delta': 0.001,  # probability that the certificate of an image fails
     'shard_size': 100,  # images

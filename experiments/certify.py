@@ -77,7 +77,10 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
         target, test, eps, workdir / 'certificates' / name / condition,
         defense.norm, about.num_examples or None,
         max_nodes=about.max_nodes, batch_size=about.batch_size,
-        leaf_size=about.leaf_size, title=f'{name} {condition}',
+        leaf_size=about.leaf_size, bounds=about.bounds,
+        max_patterns=about.max_patterns,
+        max_ambiguous=about.max_ambiguous or None,
+        title=f'{name} {condition}',
       )
       tallies = certification.tallies(rows)
       found[condition] = {

@@ -8,17 +8,21 @@ Rows go to disk shard by shard, so a killed run resumes where it stood.
 from collections.abc import Mapping
 import time
 
+import jax.numpy as jnp
 import numpy as np
 
-from rdefense import records
-from rdefense.certify.decide import CERTIFIED, STATUS, decide
+from rdefense import checks, records
+from rdefense.certify.decide import CERTIFIED, STATUS, UNDECIDED, decide
+from rdefense.certify.layers import layered
 from rdefense.data.batches import Batch
 from rdefense.data.sources import Arrays
 from rdefense.deployed import Target
 from rdefense.records import Tally
 from rdefense.shards import worked_off
 
-__all__ = ['certify', 'contradictions', 'tallies']
+__all__ = ['certify', 'contradictions', 'decided_up_to', 'tallies']
+
+_BOUNDS = ('linear', 'tables')
 
 
 def certify(
@@ -32,6 +36,9 @@ def certify(
   max_nodes: int = 500,
   batch_size: int = 64,
   leaf_size: int = 16,
+  bounds: str = 'linear',
+  max_patterns: int = 1024,
+  max_ambiguous: int | None = None,
   title: str = '',
 ) -> Mapping[str, np.ndarray]:
   """Decides every example of a dataset at one l_inf radius.
@@ -45,6 +52,9 @@ def certify(
     num_examples: the first so many; None means all.
     shard_size: examples a shard.
     max_nodes, batch_size, leaf_size: as for `certify.decide`.
+    bounds: `linear`, from the pixels on, which suit a network trained for
+      bounds; or `tables`, for any other whose convolutions do not branch.
+    max_patterns, max_ambiguous: as for `certify.decide`.
     title: shown by the progress bar with the counts so far.
 
   Returns:
@@ -55,7 +65,7 @@ def certify(
 
   Raises:
     ValueError: on a target without codes, labels out of range, a damaged
-      shard, and as `certify.decide`.
+      shard, unknown bounds, and as `certify.layered` and `certify.decide`.
   """
   codes = target.codes
   if codes is None:
@@ -64,12 +74,19 @@ def certify(
       'nearest_code; there is none for other defenses.'
     )
 
+  checks.check_choice('bounds', bounds, _BOUNDS)
+  network = None
+  if bounds == 'tables':
+    x = jnp.zeros(arrays.images.shape[1:])
+    network = layered(lambda x: target.apply(target.params, x), x)
+
   def compute(batch: Batch):
     begin, rows = time.perf_counter(), batch.mask
     images, labels = batch.image[rows], batch.label[rows]
     found = decide(
       target.apply, target.params, codes, images, labels, eps, norm,
       max_nodes=max_nodes, batch_size=batch_size, leaf_size=leaf_size,
+      network=network, max_patterns=max_patterns, max_ambiguous=max_ambiguous,
     )
     seconds = (time.perf_counter() - begin) / len(images)
     return {
@@ -101,6 +118,16 @@ def tallies(rows: Mapping[str, np.ndarray]) -> dict[str, Tally]:
     name: records.tally(status == number)
     for number, name in enumerate(STATUS)
   }
+
+
+def decided_up_to(rows: Mapping[str, np.ndarray]) -> int:
+  """The most ambiguous pixels b such that all images of up to b are decided.
+
+  -1 where one without any is not; the most there are where all are decided.
+  """
+  ambiguous = rows['certificate/ambiguous']
+  left = ambiguous[rows['certificate/status'] == UNDECIDED]
+  return int(left.min() - 1 if left.size else ambiguous.max())
 
 
 def contradictions(

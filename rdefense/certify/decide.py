@@ -109,6 +109,7 @@ def decide(
   leaf_size: int = 16,
   network: Layered | None = None,
   max_patterns: int = 1024,
+  max_ambiguous: int | None = None,
 ) -> Decisions:
   """Decides a batch of images behind `nearest_code(codes)`.
 
@@ -129,7 +130,11 @@ def decide(
       Large where bounds are loose.
     network: the same classifier as `certify.layered` reads it, with which
       nodes are bounded by `table_nodes` instead of by `certify.linear`.
-    max_patterns: rows of a table, at most.
+    max_patterns: rows of a table, and images enumerated by tables, at most; m
+      pixels of two codes are decided, up to rounding, by max_patterns
+      (max_nodes + 1) / 2 >= 2^m.
+    max_ambiguous: only the root of images with more ambiguous pixels is looked
+      at; None for no such threshold.
 
   Returns:
     `Decisions`.
@@ -144,6 +149,7 @@ def decide(
   checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
   checks.check_at_least('max_nodes', max_nodes, 1)
   checks.check_at_least('batch_size', batch_size, 1)
+  checks.check_at_least('max_patterns', max_patterns, 1)
   if leaf_size < 1 or leaf_size & (leaf_size - 1):
     raise ValueError(
       f'leaf_size={leaf_size} must be a power of two: 1, 2, 4, ...'
@@ -176,8 +182,11 @@ def decide(
       table_nodes.examine, apply, params, network, np.asarray(book),
       max_patterns=max_patterns,
     )
+  ambiguous = (allowed.sum(-1) > 1).sum((1, 2))
+  most = np.inf if max_ambiguous is None else max_ambiguous
+  budget = np.where(ambiguous > most, 1, max_nodes)
   return _Search(
-    compiled, params, book, images, labels, eps, allowed, max_nodes,
+    compiled, params, book, images, labels, eps, allowed, budget,
     batch_size, leaf_size, by_tables,
   ).run()
 
@@ -186,12 +195,12 @@ class _Search:
   """The queue, and what is known of each image."""
 
   def __init__(
-    self, compiled, params, codes, images, labels, eps, allowed, max_nodes,
+    self, compiled, params, codes, images, labels, eps, allowed, budget,
     batch_size, leaf_size, by_tables,
   ):  # fmt: skip
     self.compiled, self.params, self.codes = compiled, params, codes
     self.images, self.labels, self.eps = images, labels, eps
-    self.allowed, self.max_nodes = allowed, max_nodes
+    self.allowed, self.budget = allowed, budget
     self.batch_size, self.leaf_size = batch_size, leaf_size
     self.by_tables = by_tables
     count = len(images)
@@ -234,7 +243,8 @@ class _Search:
     shape = self.allowed.shape[1:]
     while self.queue and max(len(leaves), len(inner)) < self.batch_size:
       *_, image, packed = heapq.heappop(self.queue)
-      if self.status[image] == REFUTED or self.spent[image] >= self.max_nodes:
+      spent = self.spent[image] >= self.budget[image]
+      if spent or self.status[image] == REFUTED:
         continue
       bits = np.unpackbits(packed, count=np.prod(shape)).astype(bool)
       node = bits.reshape(shape)

@@ -153,8 +153,8 @@ def _cuts(ops: list[Operation]) -> list[int]:
         break
       if not _is_affine(op) and op.name not in _MAXIMA:
         raise ValueError(
-          f'layer {op.name!r} is neither affine nor a maximum, and comes before '
-          'the first dense layer.'
+          f'layer {op.name!r} comes before the first dense layer, and is '
+          'neither affine nor a maximum.'
         )
       depth += depth % 2 != _is_affine(op)
       if depth == 0:
@@ -234,12 +234,11 @@ def _moved(op: Operation, inputs: list[np.ndarray]) -> np.ndarray:
     for a in op.operands
   )
   widest = max(a.shape[-1] for a in inputs)
-  sets = [jnp.asarray(np.resize(a, a.shape)) for a in inputs]
   sets = [
-    jnp.concatenate([a] + [a[..., -1:]] * (widest - a.shape[-1]), -1)
-    for a in sets
+    jnp.asarray(np.take(a, np.arange(widest), -1, mode='clip')) for a in inputs
   ]
-  return np.asarray(jax.vmap(op._replace(operands=fixed), -1, -1)(*sets))
+  move = op._replace(operands=fixed).__call__
+  return np.asarray(jax.vmap(move, -1, -1)(*sets))
 
 
 def _grouped(affine: Affine, windows: np.ndarray, floor: np.ndarray) -> Layer:
@@ -247,7 +246,7 @@ def _grouped(affine: Affine, windows: np.ndarray, floor: np.ndarray) -> Layer:
   reaches = np.zeros((len(affine.blocks), len(affine.bias)), bool)
   for reach, (entries, _) in zip(reaches, affine.blocks, strict=True):
     reach[entries] = True
-  depends = reaches[:, windows].any(1)  # [groups, n]
+  depends = np.any(reaches[:, windows], axis=1)  # [groups, n]
   packed = np.packbits(depends, axis=0).T
   _, first, owner = np.unique(
     packed, axis=0, return_index=True, return_inverse=True

@@ -7,7 +7,9 @@ bounded over all images of the node,
   l_y - l_m >= const_m + sum_p g_mp(pixels near p),
 
 the least of that sum is found, or bounded, by elimination, and the pixels'
-codes that it comes from are the corner to try. What is returned lies below the
+codes that it comes from are the corner to try. Where that does not settle a
+node with no more images than a table has rows, all of them are evaluated: the
+dense layer's sums are those of the tables. What is returned lies below the
 margin by more than the order of a network's sums was seen to change it.
 """
 
@@ -16,6 +18,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rdefense.certify import tables
@@ -35,6 +38,15 @@ _MAX_ENTRIES = 2**16  # of tables of one number, when one is made of several
 def _bound(head: Callable[[Array], Array]):
   def fn(low, high, label):
     return linear(lambda h: margins(head(h), label), low, high)
+
+  return jax.jit(fn)
+
+
+@functools.lru_cache(maxsize=16)
+def _margins(head: Callable[[Array], Array]):
+  def fn(sums, label):
+    with jax.default_matmul_precision('highest'):
+      return jax.vmap(lambda h: margin(head(h), label))(sums)
 
   return jax.jit(fn)
 
@@ -66,11 +78,11 @@ def examine(
     codes: `[k, C]`.
     allowed: `[H, W, k]`, bool, some code for every pixel.
     label: the right class.
-    max_patterns: rows of a table, at most.
+    max_patterns: rows of a table, and images to enumerate, at most.
 
   Returns:
-    `nodes.Examined`, of NumPy arrays; a margin of infinity where the bound is
-    positive, as there is nothing to try.
+    `nodes.Examined`; a margin of infinity where the bound is positive, as there
+    is nothing to try.
   """
   found = tables.tabulated(network, codes, allowed, max_patterns)
   low, high = tables.ranges(network.sums, found)
@@ -78,30 +90,51 @@ def examine(
   coefs, const = np.asarray(bound.coefs), np.asarray(bound.const)
   const = const + coefs @ network.sums.bias - ROUNDING
   summed = tables.terms(network.sums, found, coefs)
-  lower, worst, choice = np.inf, 0, {}
-  for m in range(len(const)):
-    if m == int(label):
-      continue
-    # Minima apart from each other first: often they are enough.
-    least = const[m] + sum(values[..., m].min() for _, values in summed)
-    now: dict[int, int] = {}
-    if least <= 0:
-      eliminated = least_sum(_of(summed, m), _MAX_ENTRIES)
-      least, now = const[m] + eliminated.bound, eliminated.choice
-    if least < lower:
-      lower, worst, choice = least, m, now
+  # Minima apart from each other are below the least sum, and often enough.
+  apart = const + sum(
+    values.reshape(-1, len(const)).min(0) for _, values in summed
+  )
+  apart[int(label)] = np.inf
+  worst, choice = int(apart.argmin()), {}
+  for m in np.argsort(apart):
+    if apart[m] > 0:
+      break
+    least = least_sum(_of(summed, m), _MAX_ENTRIES)
+    apart[m], worst, choice = const[m] + least.bound, m, least.choice
+    if apart[m] <= 0:
+      break  # a node to split, whatever the other classes are
+  lower = apart.min()
+  if lower <= 0 and tables.num_images(allowed) <= max_patterns:
+    lower, choice = _enumerated(network, found, label)
   ordered = np.argsort(~allowed, axis=-1, kind='stable')
   chosen = ordered[..., 0].copy()
   for pixel, number in choice.items():
-    place = np.unravel_index(pixel, chosen.shape)
-    chosen[place] = ordered[(*place, number)]
-  least_margin = np.float32(np.inf)
+    row, column = divmod(pixel, chosen.shape[1])
+    chosen[row, column] = ordered[row, column, number]
+  least_margin = jnp.inf
   if lower <= 0:
     z = np.asarray(codes)[chosen]
-    least_margin = np.float32(_margin(apply)(params, z, label))
+    least_margin = _margin(apply)(params, z, label)
   halves = _split(allowed, ordered, _of(summed, worst))
-  tried = Tried(least_margin, chosen.astype(np.int32))
-  return Examined(np.float32(lower), tried, halves)
+  tried = Tried(jnp.asarray(least_margin), jnp.asarray(chosen, jnp.int32))
+  return Examined(
+    jnp.asarray(lower, jnp.float32), tried, jnp.asarray(halves)
+  )
+
+
+def _enumerated(
+  network: Layered, found: list[tables.Table], label: Any
+) -> tuple[float, dict[int, int]]:
+  """The least margin of all images, and the codes it comes from."""
+  total = tables.summed(network.sums, found)
+  sums = total.low.reshape(-1, total.low.shape[-1])
+  size = 1 << (len(sums) - 1).bit_length()  # few shapes, few compilations
+  rows = np.minimum(np.arange(size), len(sums) - 1)
+  values = np.asarray(_margins(network.head)(sums[rows], label))
+  least = int(values.argmin())
+  numbers = np.unravel_index(min(least, len(sums) - 1), total.low.shape[:-1])
+  choice = dict(zip(total.pixels, map(int, numbers), strict=True))
+  return float(values[least]) - ROUNDING, choice
 
 
 def _of(summed, m: int) -> list[Term]:
@@ -112,18 +145,18 @@ def _split(
   allowed: np.ndarray, ordered: np.ndarray, summed: list[Term]
 ) -> np.ndarray:
   """At the pixel that moves the sum most: its lower codes, and the others."""
-  moved: dict[int, np.ndarray] = {}
+  counts = allowed.reshape(-1, allowed.shape[-1]).sum(-1)
+  moved = {int(i): np.zeros(counts[i]) for i in np.flatnonzero(counts > 1)}
   for pixels, values in summed:
     for axis, pixel in enumerate(pixels):
       rest = tuple(i for i in range(values.ndim) if i != axis)
-      moved[pixel] = moved.get(pixel, 0.0) + values.mean(rest)
+      moved[pixel] = moved[pixel] + values.mean(rest)
   halves = np.stack([allowed, allowed])
-  if not moved:
-    return halves
-  pixel = max(moved, key=lambda pixel: np.ptp(moved[pixel]))
-  place = np.unravel_index(pixel, allowed.shape[:-1])
-  order = ordered[(*place, np.argsort(moved[pixel]))]
-  first = order[: (len(order) + 1) // 2]
-  halves[(0, *place)], halves[(1, *place)] = False, allowed[place]
-  halves[(0, *place, first)], halves[(1, *place, first)] = True, False
+  if moved:
+    pixel = max(moved, key=lambda pixel: float(np.ptp(moved[pixel])))
+    row, column = divmod(pixel, allowed.shape[1])
+    order = ordered[row, column, np.argsort(moved[pixel])]
+    first = order[: (len(order) + 1) // 2]
+    halves[0, row, column], halves[0, row, column, first] = False, True
+    halves[1, row, column, first] = False
   return halves

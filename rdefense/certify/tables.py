@@ -29,7 +29,7 @@ import numpy as np
 from rdefense.certify.elimination import Term, broadcast
 from rdefense.certify.layers import Affine, Group, Layered
 
-__all__ = ['Table', 'ranges', 'tabulated', 'terms']
+__all__ = ['Table', 'num_images', 'ranges', 'summed', 'tabulated', 'terms']
 
 
 class Table(NamedTuple):
@@ -48,6 +48,11 @@ class Table(NamedTuple):
   @property
   def rows(self) -> int:
     return self.low[..., 0].size
+
+
+def num_images(allowed: np.ndarray) -> int:
+  """How many images a node has, exactly."""
+  return math.prod(allowed.sum(-1).reshape(-1).tolist())
 
 
 def tabulated(
@@ -86,6 +91,29 @@ def ranges(sums: Affine, tables: list[Table]) -> tuple[np.ndarray, np.ndarray]:
       low[entries] += flat[0].min(0)
       high[entries] += flat[1].max(0)
   return low.astype(np.float32), high.astype(np.float32)
+
+
+def summed(sums: Affine, tables: list[Table]) -> Table:
+  """The sums of every image, from tables that leave nothing open.
+
+  Raises:
+    ValueError: where some table holds intervals.
+  """
+  if any(table.high is not table.low for table in tables):
+    raise ValueError('tables hold intervals: their sums are of no image.')
+  products, base = [], sums.bias
+  for (entries, matrix), table in zip(sums.blocks, tables, strict=True):
+    full = np.zeros((len(matrix), len(base)), np.float32)
+    full[:, entries] = matrix
+    product = _product(table, full)
+    if table.pixels:
+      products.append(product)
+    else:
+      base = base + product.low
+  parts = [(table.pixels, table.low) for table in products]
+  sizes = _sizes(products)
+  total = _total(base, parts, set(sizes), sizes)
+  return Table(tuple(sorted(sizes)), total, total)
 
 
 def terms(
@@ -136,7 +164,9 @@ def _maxima(group: Group, tables: list[Table], max_patterns: int) -> Table:
   exact = all(t.high is t.low and set(t.pixels) <= pixels for t in products)
   ends = []
   for end, reduce in ((0, np.min), (1, np.max))[: 1 if exact else 2]:
-    parts = [_kept(t, t[1 + end], pixels, reduce) for t in products]
+    parts = [
+      _kept(t, t.high if end else t.low, pixels, reduce) for t in products
+    ]
     ends.append(_pooled(group, _total(base, parts, pixels, sizes)))
   return Table(tuple(sorted(pixels)), ends[0], ends[-1])
 
@@ -156,7 +186,7 @@ def _strongest(products: list[Table], max_patterns: int) -> set[int]:
   moved = dict.fromkeys(sizes, 0.0)
   for table in products:
     for axis, pixel in enumerate(table.pixels):
-      moved[pixel] += float(np.ptp(table.low, axis).mean())
+      moved[pixel] += float((table.low.max(axis) - table.low.min(axis)).mean())
   chosen, count = set(), 1
   for pixel in sorted(sizes, key=lambda pixel: -moved[pixel]):
     if count * sizes[pixel] <= max_patterns:
