@@ -181,6 +181,7 @@ def certification(**changes) -> dict:
     'bounds': 'linear',  # or 'tables', see rdefense.certification
     'max_patterns': 1024,  # rows of a table
     'max_ambiguous': 0,  # pixels; one look at images with more (0: no limit)
+    'table_iv': False,  # is paper A's Table IV about this?
     'num_votes': 1000,  # draws on an image
     'delta': 0.001,  # probability that the certificate of an image fails
     'shard_size': 100,  # images

@@ -20,6 +20,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from configs import study
+from configs.paper.published import TABLE_IV
 from experiments import program, publish, votes
 from experiments.conditions import radius
 from experiments.pipelines import pipelines
@@ -33,6 +34,7 @@ from rdefense import (
   records,
   report,
 )
+from rdefense.certify import statistics
 from rdefense.certify.decide import STATUS
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
@@ -44,6 +46,7 @@ _ONLY = flags.DEFINE_list(
 )
 _PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
 
+_DELTA = 0.01  # as in paper A
 _ORDER = ('certified', 'undecided', 'refuted')
 
 
@@ -89,6 +92,8 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
         'seconds': float(rows['certificate/seconds'].sum()),
         'nodes': int(rows['certificate/nodes'].sum()),
         'ambiguous': float(rows['certificate/ambiguous'].mean()),
+        'decided_up_to': certification.decided_up_to(rows),
+        'bounds': _bounds(tallies['certified']),
         'attacked': _attacked(workdir, name, condition, rows),
       }
     settings[name] = {
@@ -109,6 +114,19 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
   files.write_json(workdir / 'certificates.json', results)
   write_report(workdir, results)
   return results
+
+
+def _bounds(tally: records.Tally) -> dict[str, float]:
+  """Of the share of all images, not of these alone, 99% sure, in percent."""
+  forms = {
+    'exact': statistics.lower_bound,
+    'hoeffding': statistics.hoeffding_below,
+    'as_printed': statistics.multiplicative_as_printed,
+  }
+  return {
+    name: 100 * form(tally.correct, tally.total, _DELTA)
+    for name, form in forms.items()
+  }
 
 
 def _attacked(workdir, name, condition, rows) -> dict[str, dict[str, Any]]:
@@ -151,6 +169,7 @@ def write_report(workdir, results) -> Path:
     blocks += [
       ('heading', 2, title),
       _table(setting['conditions']),
+      *_shares(setting['conditions'], results['config']['certify']),
       ('figure', f'certificates_{name}', png, title),
     ]
   randomised, pictures = votes.blocks(
@@ -189,6 +208,46 @@ def _table(conditions):
   return ('table', header, rows)
 
 
+def _shares(conditions, about):
+  """Lower bounds of the share of all images, beside Table IV where asked."""
+  rows = []
+  for condition, found in conditions.items():
+    printed = TABLE_IV.get(found['eps']) if about['table_iv'] else None
+    row = [
+      f'`{condition}`', found['decided_up_to'],
+      *(f'{share:.2f}%' for share in found['bounds'].values()),
+    ]
+    if about['table_iv']:
+      row += ['–'] * 5 if printed is None else [
+        printed.threshold,
+        *(f'{getattr(printed, status):.2f}%' for status in _ORDER),
+        f'{printed.bound:.2f}%',
+      ]  # fmt: skip
+    rows.append(tuple(map(str, row)))
+  header = (
+    'radius', 'all decided up to', 'certified, exact bound', 'Hoeffding',
+    '"as printed"',
+  )  # fmt: skip
+  text = (
+    'All images with so many ambiguous pixels or fewer are decided. Lower '
+    'bounds of the share that would be certified of images like these, each '
+    'right with probability 99%: Clopper-Pearson, Hoeffding; the last is the '
+    "paper's (1 - a) ŝ, which is not a bound where the share is small."
+  )
+  if about['table_iv']:
+    header += (
+      'paper: threshold b', *(f'paper: {s}' for s in ('ŝ', 'unable', 'fail')),
+      'paper: ŝ*',
+    )  # fmt: skip
+    text += (
+      ' The paper enumerates with a threshold for each radius and counts what '
+      'is above it as unable: its ŝ from 0.15 on measures the threshold.'
+      f' Here one threshold holds for all: {about["max_ambiguous"]} ambiguous '
+      'pixels, above which an image is looked at once only.'
+    )
+  return ('table', header, rows), ('paragraph', text)
+
+
 def entries(results, dataset: str) -> dict[str, publish.Entry]:
   """`certify/<dataset>/<setting>/<condition>/<status>` -> entry."""
   found = {}
@@ -198,6 +257,11 @@ def entries(results, dataset: str) -> dict[str, publish.Entry]:
         tally = decided[status]
         key = f'certify/{dataset}/{name}/{condition}/{status}'
         found[key] = publish.entry(results, tally)
+        if results['config']['certify']['table_iv']:
+          printed = TABLE_IV.get(decided['eps'])
+          if printed is not None:
+            target = f'paper: {getattr(printed, status):.2f}% (Table IV)'
+            found[key] = found[key]._replace(target=target)
   about = results['config']['certify']['key']
   return found | votes.entries(results, results['voted'], about or dataset)
 
