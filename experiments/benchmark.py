@@ -45,7 +45,7 @@ from rdefense.threats import ball
 
 _QUICK = flags.DEFINE_bool('quick', False, 'A smoke run: figures mean nothing.')
 _PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Where a trained `nat` is.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Where the trained models are.')
 
 _EPS, _STEP_SIZE = 0.1, 0.01
 
@@ -407,6 +407,11 @@ def main(argv):
     argv, lambda quick: measure(QUICK if quick else FULL, _WORKDIR.value),
     'benchmark',
   )
+
+
+def workdir() -> Path | None:
+  """Where trained models are, if that was said."""
+  return Path(_WORKDIR.value) if _WORKDIR.value else None
 
 
 def quick() -> bool:

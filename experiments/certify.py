@@ -201,7 +201,7 @@ def _table(conditions):
     )
     for condition, found in conditions.items()
   ]
-  header = (
+  header: tuple[str, ...] = (
     'radius', *_ORDER, 'n', 'ambiguous pixels, mean', 'nodes', 'time',
     'accuracy under attack',
   )  # fmt: skip
@@ -213,7 +213,7 @@ def _shares(conditions, about):
   rows = []
   for condition, found in conditions.items():
     printed = TABLE_IV.get(found['eps']) if about['table_iv'] else None
-    row = [
+    row: list = [
       f'`{condition}`', found['decided_up_to'],
       *(f'{share:.2f}%' for share in found['bounds'].values()),
     ]
@@ -224,7 +224,7 @@ def _shares(conditions, about):
         f'{printed.bound:.2f}%',
       ]  # fmt: skip
     rows.append(tuple(map(str, row)))
-  header = (
+  header: tuple[str, ...] = (
     'radius', 'all decided up to', 'certified, exact bound', 'Hoeffding',
     '"as printed"',
   )  # fmt: skip

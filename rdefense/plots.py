@@ -31,6 +31,7 @@ from rdefense.records import Tally
 __all__ = [
   'Caption',
   'accuracy_curves',
+  'costs',
   'decisions',
   'encode_png',
   'image_strip',
@@ -194,6 +195,55 @@ def decisions(
   axes.legend(
     loc='upper left', bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9.5
   )
+  _title(axes, title)
+  return figure
+
+
+def costs(
+  curves: Mapping[str, Sequence[tuple[float, float]]],
+  title: str,
+  xlabel: str,
+  ylabel: str,
+) -> Figure:
+  """What something costs against its size, on a logarithmic axis.
+
+  Args:
+    curves: name -> points `(size, cost)` in ascending order, costs above 0.
+    title: above the axes.
+    xlabel: what sizes are.
+    ylabel: what costs are.
+
+  Returns:
+    The figure, each curve with its name where it ends.
+
+  Raises:
+    ValueError: if there is no curve, one without points, or a cost of 0 or
+      less, which has no logarithm.
+  """
+  if not curves or not all(curves.values()):
+    raise ValueError('costs needs at least one point a curve.')
+  for name, points in curves.items():
+    least = min(cost for _, cost in points)
+    if not least > 0:
+      raise ValueError(f'costs of {name!r} must be above 0, got {least:g}.')
+  figure = Figure(figsize=(7.2, 4.2), layout='constrained')
+  axes = figure.subplots()
+  styles = itertools.cycle(zip(_COLOURS[1::-1], _MARKERS, strict=False))
+  for (name, points), (colour, marker) in zip(curves.items(), styles):
+    sizes, values = zip(*points, strict=True)
+    axes.plot(
+      sizes, values, color=colour, marker=marker, markersize=6.5,
+      markeredgecolor='white', markeredgewidth=0.9, linewidth=1.9,
+    )  # fmt: skip
+    axes.annotate(
+      name, (sizes[-1], values[-1]), (8, 0), textcoords='offset points',
+      color=colour, fontsize=9.5, fontweight='bold', va='center',
+      annotation_clip=False,
+    )  # fmt: skip
+  axes.set_yscale('log')
+  _style(axes)
+  axes.set(xlabel=xlabel, ylabel=ylabel)
+  axes.set_xticks(sorted({x for points in curves.values() for x, _ in points}))
   _title(axes, title)
   return figure
 

@@ -88,6 +88,24 @@ def test_curves_without_points_are_refused(curves):
     plots.accuracy_curves(curves)
 
 
+def test_costs_are_drawn_on_a_logarithmic_axis():
+  curves = {'tables': [(4, 0.1), (8, 0.2)], 'plain': [(4, 1.0), (8, 16.0)]}
+  (axes,) = plots.costs(curves, 'Cost', 'pixels', 'seconds').axes
+  assert axes.get_yscale() == 'log'
+  drawn = [line.get_xydata().tolist() for line in axes.lines]
+  assert drawn == [[list(p) for p in points] for points in curves.values()]
+  assert {text.get_text() for text in axes.texts} == {*curves}
+
+
+@pytest.mark.parametrize(
+  'curves, words',
+  [({}, 'point'), ({'a': []}, 'point'), ({'a': [(1, 0.0)]}, "'a'.*above 0")],
+)
+def test_costs_without_a_logarithm_are_refused(curves, words):
+  with pytest.raises(ValueError, match=words):
+    plots.costs(curves, 'Cost', 'pixels', 'seconds')
+
+
 @pytest.mark.parametrize('channels', [1, 3])
 def test_strip_shows_each_image_and_colours_right_and_wrong(channels):
   rng = np.random.default_rng(0)
