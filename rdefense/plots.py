@@ -241,6 +241,7 @@ def costs(
       annotation_clip=False,
     )  # fmt: skip
   axes.set_yscale('log')
+  axes.minorticks_off()
   _style(axes)
   axes.set(xlabel=xlabel, ylabel=ylabel)
   axes.set_xticks(sorted({x for points in curves.values() for x, _ in points}))

@@ -84,3 +84,29 @@ def test_a_defense_without_codes_has_no_certificate(problem, tmp_path):
   bare = target._replace(codes=None, defend=lambda codes, alpha: identity())
   with pytest.raises(ValueError, match='target has no codes: .* none for'):
     certification.certify(bare, arrays, EPS, tmp_path)
+
+
+def test_what_is_decided_up_to_a_number_of_pixels():
+  def rows(status, ambiguous):
+    return {
+      'certificate/status': np.array(status),
+      'certificate/ambiguous': np.array(ambiguous),
+    }
+
+  up_to = certification.decided_up_to
+  assert up_to(rows([CERTIFIED, 0, REFUTED, 0], [3, 9, 12, 7])) == 6
+  assert up_to(rows([CERTIFIED, REFUTED], [3, 5])) == 5
+  assert up_to(rows([0], [0])) == -1
+
+
+def test_tables_decide_as_linear_bounds_do(problem, decided, tmp_path):
+  target, arrays = problem
+  _, rows = decided
+  again = certification.certify(
+    target, arrays, EPS, tmp_path, num_examples=8, batch_size=8,
+    bounds='tables', leaf_size=1, max_patterns=4,
+  )
+  both = [r['certificate/status'][:8] for r in (rows, again)]
+  np.testing.assert_array_equal(*both)
+  with pytest.raises(ValueError, match="bounds='other'"):
+    certification.certify(target, arrays, EPS, tmp_path, bounds='other')

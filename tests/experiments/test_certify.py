@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from experiments import certify
 from rdefense import records
 from tests.experiments.test_train_evaluate import finish, start
 
@@ -48,3 +49,35 @@ def test_a_setting_of_another_config_is_refused(workdir):
   assert process.wait(timeout=300) == 2
   (line,) = process.stderr_path.read_text().splitlines()
   assert line.startswith('error: --only=nonsense is no setting')
+
+
+def test_table_iv_stands_beside_ours():
+  tally = records.tally(np.arange(1000) < 990)
+  found = {'eps': 0.3, 'decided_up_to': 16, 'bounds': certify._bounds(tally)}
+  about = {'table_iv': True, 'max_ambiguous': 30}
+  (_, header, (row,)), (_, text) = certify._shares({'eps0.3': found}, about)
+  shown = dict(zip(header, row, strict=True))
+  assert shown['all decided up to'] == '16' and '30 ambiguous' in text
+  assert shown['paper: ŝ'] == '4.31%' and shown['paper: unable'] == '95.67%'
+  assert shown['paper: fail'] == '0.02%' and shown['paper: ŝ*'] == '4.24%'
+  shares = [
+    float(shown[name].removesuffix('%'))
+    for name in ('Hoeffding', '"as printed"', 'certified, exact bound')
+  ]
+  assert shares[0] < shares[1] < shares[2] + 3 and shares[2] < 99
+  plain = certify._shares({'eps0.3': found}, about | {'table_iv': False})
+  assert 'paper' not in str(plain[0]) and 'threshold' not in plain[1][1]
+
+
+@pytest.mark.slow
+def test_table_iv_runs_from_training_to_the_page(tmp_path):
+  where = ['--config=configs/paper/table_4.py:smoke',
+           '--config.data.name=digits']  # fmt: skip
+  folder = tmp_path / 'run'
+  finish(start('train', where, folder))
+  finish(start('certify', where, folder))
+  results = json.loads((folder / 'certificates.json').read_text())
+  found = results['settings']['disc_adv_pre']['conditions']['eps0.05']
+  statuses = ('certified', 'refuted', 'undecided')
+  assert sum(found[status]['correct'] for status in statuses) == 4
+  assert 'paper: unable' in (folder / 'certificates.html').read_text()
