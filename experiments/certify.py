@@ -20,8 +20,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from configs import study
-from configs.paper.published import TABLE_IV
-from experiments import program, publish, votes
+from experiments import certificates, program, publish, votes
 from experiments.conditions import radius
 from experiments.pipelines import pipelines
 from experiments.workdir import fitted_codebook
@@ -29,13 +28,9 @@ from rdefense import (
   build,
   certification,
   files,
-  plots,
   provenance,
   records,
-  report,
 )
-from rdefense.certify import statistics
-from rdefense.certify.decide import STATUS
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string(
@@ -45,9 +40,6 @@ _ONLY = flags.DEFINE_list(
   'only', [], 'Settings to decide now, without a report; all if empty.'
 )
 _PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
-
-_DELTA = 0.01  # as in paper A
-_ORDER = ('certified', 'undecided', 'refuted')
 
 
 def certify(config, workdir, only=()) -> dict[str, Any]:
@@ -93,7 +85,7 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
         'nodes': int(rows['certificate/nodes'].sum()),
         'ambiguous': float(rows['certificate/ambiguous'].mean()),
         'decided_up_to': certification.decided_up_to(rows),
-        'bounds': _bounds(tallies['certified']),
+        'bounds': certificates.bounds(tallies['certified']),
         'attacked': _attacked(workdir, name, condition, rows),
       }
     settings[name] = {
@@ -110,22 +102,28 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
     'title': f'Certificates: {config.title}',
     'settings': settings,
     'voted': voted,
+    'plain': _plain(config, workdir),
   } | publish.surroundings(config, 'certify', begin)
   files.write_json(workdir / 'certificates.json', results)
-  write_report(workdir, results)
+  certificates.write_report(workdir, results)
   return results
 
 
-def _bounds(tally: records.Tally) -> dict[str, float]:
-  """Of the share of all images, not of these alone, 99% sure, in percent."""
-  forms = {
-    'exact': statistics.lower_bound,
-    'hoeffding': statistics.hoeffding_below,
-    'as_printed': statistics.multiplicative_as_printed,
-  }
+def _plain(config, workdir) -> dict[str, list]:
+  """Attacks on undefended settings, for comparison: (eps, attack, summary)."""
   return {
-    name: 100 * form(tally.correct, tally.total, _DELTA)
-    for name, form in forms.items()
+    name: [
+      (
+        eps, directory.name,
+        records.summarize(records.read(directory), 'verdict'),
+      )
+      for eps in config.certify.radii
+      for directory in sorted(
+        (workdir / 'records' / name / radius(config, eps)).glob('*')
+      )
+    ]
+    for name in config.only or config.settings
+    if build.kind(config.defenses[config.settings[name].defense]) == 'plain'
   }
 
 
@@ -145,127 +143,6 @@ def _attacked(workdir, name, condition, rows) -> dict[str, dict[str, Any]]:
   return found
 
 
-def write_report(workdir, results) -> Path:
-  """Tables and pictures of what was decided."""
-  blocks: list[tuple] = [('heading', 1, results['title'])]
-  if results['settings']:
-    blocks.append((
-      'paragraph',
-      'Certified: no image of the l_inf ball changes the right answer, proved '
-      'over all codes its pixels can reach, whatever the rounding. Refuted: an '
-      'image of the ball is known that the pipeline gets wrong. Undecided: the '
-      'budget was spent, or the margin is within rounding. Intervals are '
-      'exact, 95%, and cover the choice of test images.',
-    ))  # fmt: skip
-  figures = {}
-  for name, setting in results['settings'].items():
-    shares = [
-      (found['eps'], [found[status]['percent'] for status in _ORDER])
-      for found in setting['conditions'].values()
-    ]
-    title = f'{name}: {setting["description"]}'
-    png = plots.encode_png(plots.decisions(shares, _ORDER, title))
-    figures[f'certificates_{name}'] = png
-    blocks += [
-      ('heading', 2, title),
-      _table(setting['conditions']),
-      *_shares(setting['conditions'], results['config']['certify']),
-      ('figure', f'certificates_{name}', png, title),
-    ]
-  randomised, pictures = votes.blocks(
-    results['voted'], results['config']['certify']['curves']
-  )
-  blocks += randomised + report.how_it_was_made(results)
-  figures |= pictures
-  return report.write_document(
-    workdir, 'certificates', results['title'], blocks, figures
-  )
-
-
-def _table(conditions):
-  def shown(tally):
-    return f'{tally["percent"]:.2f}% [{tally["low"]:.2f}, {tally["high"]:.2f}]'
-
-  rows = [
-    (
-      f'`{condition}`',
-      *(shown(found[status]) for status in _ORDER),
-      f'{found["certified"]["total"]:,}',
-      f'{found["ambiguous"]:.1f}',
-      f'{found["nodes"]:,}',
-      f'{found["seconds"]:.0f} s',
-      ', '.join(
-        f'{attack} {tally["percent"]:.2f}% of {tally["total"]:,}'
-        for attack, tally in found['attacked'].items()
-      ) or '–',
-    )
-    for condition, found in conditions.items()
-  ]
-  header: tuple[str, ...] = (
-    'radius', *_ORDER, 'n', 'ambiguous pixels, mean', 'nodes', 'time',
-    'accuracy under attack',
-  )  # fmt: skip
-  return ('table', header, rows)
-
-
-def _shares(conditions, about):
-  """Lower bounds of the share of all images, beside Table IV where asked."""
-  rows = []
-  for condition, found in conditions.items():
-    printed = TABLE_IV.get(found['eps']) if about['table_iv'] else None
-    row: list = [
-      f'`{condition}`', found['decided_up_to'],
-      *(f'{share:.2f}%' for share in found['bounds'].values()),
-    ]
-    if about['table_iv']:
-      row += ['–'] * 5 if printed is None else [
-        printed.threshold,
-        *(f'{getattr(printed, status):.2f}%' for status in _ORDER),
-        f'{printed.bound:.2f}%',
-      ]  # fmt: skip
-    rows.append(tuple(map(str, row)))
-  header: tuple[str, ...] = (
-    'radius', 'all decided up to', 'certified, exact bound', 'Hoeffding',
-    '"as printed"',
-  )  # fmt: skip
-  text = (
-    'All images with so many ambiguous pixels or fewer are decided. Lower '
-    'bounds of the share that would be certified of images like these, each '
-    'right with probability 99%: Clopper-Pearson, Hoeffding; the last is the '
-    "paper's (1 - a) ŝ, which is not a bound where the share is small."
-  )
-  if about['table_iv']:
-    header += (
-      'paper: threshold b', *(f'paper: {s}' for s in ('ŝ', 'unable', 'fail')),
-      'paper: ŝ*',
-    )  # fmt: skip
-    text += (
-      ' The paper enumerates with a threshold for each radius and counts what '
-      'is above it as unable: its ŝ from 0.15 on measures the threshold.'
-      f' Here one threshold holds for all: {about["max_ambiguous"]} ambiguous '
-      'pixels, above which an image is looked at once only.'
-    )
-  return ('table', header, rows), ('paragraph', text)
-
-
-def entries(results, dataset: str) -> dict[str, publish.Entry]:
-  """`certify/<dataset>/<setting>/<condition>/<status>` -> entry."""
-  found = {}
-  for name, setting in results['settings'].items():
-    for condition, decided in setting['conditions'].items():
-      for status in STATUS:
-        tally = decided[status]
-        key = f'certify/{dataset}/{name}/{condition}/{status}'
-        found[key] = publish.entry(results, tally)
-        if results['config']['certify']['table_iv']:
-          printed = TABLE_IV.get(decided['eps'])
-          if printed is not None:
-            target = f'paper: {getattr(printed, status):.2f}% (Table IV)'
-            found[key] = found[key]._replace(target=target)
-  about = results['config']['certify']['key']
-  return found | votes.entries(results, results['voted'], about or dataset)
-
-
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
@@ -278,7 +155,9 @@ def main(argv):
   if not results:
     return
   if _PUBLISH.value:
-    publish.publish(publish.RESULTS, entries(results, config.data.name))
+    publish.publish(
+      publish.RESULTS, certificates.entries(results, config.data.name)
+    )
   print(workdir / 'certificates.html')
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import certify
+from experiments import certificates
 from rdefense import records
 from tests.experiments.test_train_evaluate import finish, start
 
@@ -53,9 +53,10 @@ def test_a_setting_of_another_config_is_refused(workdir):
 
 def test_table_iv_stands_beside_ours():
   tally = records.tally(np.arange(1000) < 990)
-  found = {'eps': 0.3, 'decided_up_to': 16, 'bounds': certify._bounds(tally)}
+  bounds = certificates.bounds(tally)
+  found = {'eps': 0.3, 'decided_up_to': 16, 'bounds': bounds}
   about = {'table_iv': True, 'max_ambiguous': 30}
-  (_, header, (row,)), (_, text) = certify._shares({'eps0.3': found}, about)
+  (_, header, (row,)), (_, text) = certificates.shares({'eps0.3': found}, about)
   shown = dict(zip(header, row, strict=True))
   assert shown['all decided up to'] == '16' and '30 ambiguous' in text
   assert shown['paper: ŝ'] == '4.31%' and shown['paper: unable'] == '95.67%'
@@ -65,7 +66,7 @@ def test_table_iv_stands_beside_ours():
     for name in ('Hoeffding', '"as printed"', 'certified, exact bound')
   ]
   assert shares[0] < shares[1] < shares[2] + 3 and shares[2] < 99
-  plain = certify._shares({'eps0.3': found}, about | {'table_iv': False})
+  plain = certificates.shares({'eps0.3': found}, about | {'table_iv': False})
   assert 'paper' not in str(plain[0]) and 'threshold' not in plain[1][1]
 
 
