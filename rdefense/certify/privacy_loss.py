@@ -1,8 +1,9 @@
 """The most that an attack can take from an event: Neyman-Pearson, all pixels.
 
-For a fixed event the attacked probability is multilinear in the laws of the
-pixels, so only the ends of each pixel's ball matter: 2^n laws Q, and an event
-of clean probability s or more keeps at least
+Wherever the attack moves a pixel, the end of its ball on that side makes it
+easier to tell from the clean one (`rdefense.certify.cells`), and so of all
+pixels together: 2^n laws Q matter, and an event of clean probability s or more
+keeps at least
 
   max over l of  e^-l (s - delta(l)),   delta = max_Q sum max(0, P - e^l Q).
 

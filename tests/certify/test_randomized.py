@@ -12,44 +12,45 @@ from scipy import stats
 
 from rdefense import defenses
 from rdefense.certify import randomized
-from rdefense.certify.cells import law
+from rdefense.certify.cells import law, midpoints
 from rdefense.defenses import centers
 
 CODES = np.array([[0.0], [1.0]])
 SIGMA = 0.15
 
 
-def _laws(image):
-  """Of every outcome of a few pixels behind two codes, `[2^n]`."""
-  found = np.ones(1)
+def _laws(image, codes):
+  """Of every outcome of a few pixels behind k codes, `[k^n]`."""
+  thresholds, found = midpoints(codes[:, 0]), np.ones(1)
   for value in image.reshape(-1):
-    found = np.outer(found, law(np.array(value), np.array([0.5]), SIGMA))
+    found = np.outer(found, law(np.array(value), thresholds, SIGMA))
     found = found.reshape(-1)
   return found
 
 
 @settings(deadline=None, max_examples=40)
 @given(
-  st.lists(st.floats(0, 1), min_size=2, max_size=6), st.integers(0, 10_000),
+  st.lists(st.floats(0, 1), min_size=2, max_size=5), st.integers(0, 10_000),
   st.sampled_from([0.02, 0.1, 0.25]),
+  st.sampled_from([CODES, np.array([[0.9], [0.2], [0.6]])]),
 )
-def test_no_attack_gets_below_a_certificate(pixels, seed, eps):
+def test_no_attack_gets_below_a_certificate(pixels, seed, eps, codes):
   """Random classifiers of all outcomes, random and corner attacks: exact."""
   image = np.float32(pixels).reshape(1, 1, -1, 1)
   rng = np.random.default_rng(seed)
-  classes = rng.integers(0, 3, 2 ** len(pixels))
-  clean = np.bincount(classes, _laws(image), minlength=3)
+  classes = rng.integers(0, 3, len(codes) ** len(pixels))
+  clean = np.bincount(classes, _laws(image, codes), minlength=3)
   label = clean.argmax()
   others = np.delete(np.arange(3), label)
   shares = np.array([[clean[label], 1 - clean[others].max()]])
-  found = randomized.fixed_codes(CODES, SIGMA)(image, eps, shares)
+  found = randomized.fixed_codes(codes, SIGMA)(image, eps, shares)
   bound = randomized.best(found)[0]
   steps = [-1, 0, 1]
   moves = [*itertools.product(steps, repeat=len(pixels))]
   moves += [*rng.uniform(-1, 1, (20, len(pixels)))]
   for move in moves:
     attacked = np.clip(image.reshape(-1) + eps * np.array(move), 0, 1)
-    after = np.bincount(classes, _laws(attacked), minlength=3)
+    after = np.bincount(classes, _laws(attacked, codes), minlength=3)
     assert after[label] - after[others].max() >= bound - 1e-6
   for name, margin in found.margin.items():
     assert margin[0] <= bound, name
