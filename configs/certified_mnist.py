@@ -31,6 +31,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     'certified', defense='discretized', batch_size=128,
     num_steps=epochs * _NUM_TRAINING // 128 or 4, learning_rate=5e-3,
     clip_norm=10.0, eps_start=0.02, eps_ramp=0.5, natural_weight=0.5,
+    augment={'padding': 2 if preset != 'smoke' else 1, 'flip': False},
   )
   names = {f'certified_{10 * eps:02.0f}': eps for eps in _RADII}
   config = study.of_defenses(

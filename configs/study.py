@@ -67,6 +67,7 @@ def model_run(method: str, **changes) -> dict:
     'schedule': 'cosine',
     'reduction': 'mean',
     'clip_norm': 0.0,
+    'augment': {'padding': 0, 'flip': False},
     # Shares of the steps: at eps 0, then on the way to the whole eps.
     'eps_start': 0.0,
     'eps_ramp': 0.0,

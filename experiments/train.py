@@ -25,7 +25,8 @@ from rdefense import (
   provenance,
   training,
 )
-from rdefense.data import gather, training_batch_indices
+from rdefense.attacks import over_examples
+from rdefense.data import augment, gather, training_batch_indices
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string(
@@ -34,7 +35,7 @@ _WORKDIR = flags.DEFINE_string(
 _ONLY = flags.DEFINE_list('only', [], 'Names of runs; all of them if empty.')
 
 _METHODS = ('natural', 'adversarial', 'certified')
-_INIT, _UPDATE, _ATTACK = range(3)  # roles folded into a run's key
+_INIT, _UPDATE, _ATTACK, _AUGMENT = range(4)  # roles folded into a run's key
 
 
 def begin(config, workdir, run, template) -> training.TrainState:
@@ -94,6 +95,7 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
     adversarial = training.attacker(
       classifier, defense, recipe, config.threat.norm
     )
+  changed = _augmented(run.augment)
   metrics = Path(workdir) / f'{name}.metrics.jsonl'
   lines = _lines_until(metrics, int(state.step))
   with tqdm.tqdm(total=run.num_steps, desc=name, unit='step') as bar:
@@ -105,6 +107,12 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
           config.seed, step, len(arrays.images), run.batch_size
         ),
       )
+      if changed is not None:
+        augment_key = jax.random.fold_in(key, _AUGMENT)
+        images = changed(
+          jax.random.fold_in(augment_key, step), batch.index, batch.image
+        )
+        batch = batch._replace(image=np.asarray(images))
       images, share = batch.image, _share(run, step)
       eps = share * radius
       if run.method == 'adversarial':
@@ -131,6 +139,15 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
         files.write_bytes(metrics, text.encode())
         checkpoints.save(directory, step + 1, state)
   return lines[-1] if lines else {}
+
+
+def _augmented(about):
+  """`(key, index, images) -> images`, jitted; None where nothing changes."""
+  if not (about.padding or about.flip):
+    return None
+  return jax.jit(
+    over_examples(lambda key, x: augment(key, x, about.padding, about.flip))
+  )
 
 
 def _share(run, step: int) -> float:

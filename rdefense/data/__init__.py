@@ -1,5 +1,6 @@
 """Datasets as arrays, and batches that know which examples they hold."""
 
+from rdefense.data.augment import augment
 from rdefense.data.batches import (
   Batch,
   batches,
@@ -17,6 +18,7 @@ from rdefense.data.sources import Arrays, load, to_unit
 __all__ = [
   'Arrays',
   'Batch',
+  'augment',
   'batches',
   'epoch_indices',
   'gather',
