@@ -16,6 +16,7 @@ __all__ = [
   'check_images',
   'check_labels',
   'check_positive',
+  'check_probability',
 ]
 
 
@@ -33,6 +34,14 @@ def check_positive(name: str, value, hint: str = '') -> None:
   """Raises `ValueError` unless `value > 0`; traced values pass."""
   if _concrete(value) and not value > 0:
     raise ValueError(f'{name}={value} must be positive{hint}.')
+
+
+def check_probability(name: str, value, hint: str = '') -> None:
+  """Raises `ValueError` unless `0 < value < 1`; traced values pass."""
+  if _concrete(value) and not 0 < value < 1:
+    raise ValueError(
+      f'{name}={value} must be strictly between 0 and 1{hint}.'
+    )
 
 
 def check_channels(x, codes) -> None:

@@ -66,11 +66,7 @@ def gamma(num_samples: int, num_levels: int, delta: float) -> float:
   """
   checks.check_at_least('num_samples', num_samples, 1)
   checks.check_at_least('num_levels', num_levels, 2)
-  if not 0 < delta < 1:
-    raise ValueError(
-      f'delta={delta} must be strictly between 0 and 1: it is the probability '
-      'that the guarantee fails.'
-    )
+  checks.check_probability('delta', delta, ': the guarantee fails with it')
   return math.sqrt(4 / num_samples * math.log(num_levels / delta))
 
 

@@ -19,6 +19,8 @@ import operator
 
 from scipy import stats
 
+from rdefense import checks
+
 __all__ = [
   'clopper_pearson',
   'hoeffding_below',
@@ -81,7 +83,7 @@ def lower_bound(successes: int, total: int, delta: float = 0.01) -> float:
   >>> round(100 * lower_bound(431, 10_000), 3)  # Table IV at eps 0.3
   3.851
   """
-  _checked_delta(delta)
+  checks.check_probability('delta', delta, ': a bound fails with it')
   successes, total = _checked(successes, total)
   if not successes:
     return 0.0
@@ -103,7 +105,7 @@ def hoeffding_below(successes: int, total: int, delta: float = 0.01) -> float:
   >>> round(100 * hoeffding_below(431, 10_000), 3)
   2.793
   """
-  _checked_delta(delta)
+  checks.check_probability('delta', delta, ': a bound fails with it')
   successes, total = _checked(successes, total)
   return max(0.0, successes / total - _deviation(total, delta))
 
@@ -128,21 +130,13 @@ def multiplicative_as_printed(
   >>> round(100 * multiplicative_as_printed(431, 10_000), 2)  # as printed
   4.24
   """
-  _checked_delta(delta)
+  checks.check_probability('delta', delta, ': a bound fails with it')
   successes, total = _checked(successes, total)
   return (1 - _deviation(total, delta)) * successes / total
 
 
 def _deviation(total: int, delta: float) -> float:
   return math.sqrt(math.log(1 / delta) / (2 * total))
-
-
-def _checked_delta(delta: float) -> None:
-  if not 0 < delta < 1:
-    raise ValueError(
-      f'delta must be strictly between 0 and 1, got {delta}: it is the '
-      'probability that a bound fails.'
-    )
 
 
 def _checked(
@@ -158,11 +152,7 @@ def _checked(
       f'successes must be from 0 to total={total}, got {successes}: '
       'were successes and total swapped?'
     )
-  if not 0 < confidence < 1:
-    raise ValueError(
-      f'confidence must be strictly between 0 and 1, got {confidence}: '
-      'write 0.95 for 95%.'
-    )
+  checks.check_probability('confidence', confidence, ': write 0.95 for 95%')
   return successes, total
 
 

@@ -84,11 +84,7 @@ def smallest_number(delta: float) -> int:
   >>> smallest_number(0.001)
   11
   """
-  if not 0 < delta < 1:
-    raise ValueError(
-      f'delta must be strictly between 0 and 1, got {delta}: it is the '
-      'probability that a bound fails.'
-    )
+  checks.check_probability('delta', delta, ': a bound fails with it')
   return math.floor(math.log(2 / delta) / math.log(2)) + 1
 
 
@@ -140,9 +136,5 @@ def votes_needed(margin: float, failure: float, num_classes: int) -> int:
   456
   """
   checks.check_positive('margin', margin, ': no number of votes would do')
-  if not 0 < failure < 1:
-    raise ValueError(
-      f'failure={failure} must be strictly between 0 and 1: it is a '
-      'probability.'
-    )
+  checks.check_probability('failure', failure)
   return math.ceil(2 * math.log((num_classes - 1) / failure) / margin**2)

@@ -76,8 +76,8 @@ def test_margin_seen():
 @pytest.mark.parametrize(
   ('call', 'match'),
   [
-    (lambda: votes.smallest_number(0.0), 'delta must be strictly between'),
-    (lambda: votes.smallest_number(1.5), 'delta must be strictly between'),
+    (lambda: votes.smallest_number(0.0), 'delta=0.0 must be strictly'),
+    (lambda: votes.smallest_number(1.5), 'delta=1.5 must be strictly'),
     (lambda: votes.check_votes(10, 0.001), 'num_votes=10 must be at least 11'),
     (
       lambda: votes.shares(np.array([[3, 0]]), np.array([0]), 0.001),
