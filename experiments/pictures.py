@@ -12,10 +12,16 @@ _PICTURE = 3  # role folded into the evaluation's key
 
 
 def lead(settings) -> str:
-  """One sentence: what the discretization is worth against the best attack."""
+  """One sentence: what the discretization is worth against the best attack.
+
+  Frozen randomness is a check of the attack, at a radius where nothing stands.
+  """
   def worst(name):
     entries = settings[name]['conditions']
-    attacked = {c: e for c, e in entries.items() if c != 'clean'}
+    attacked = {
+      condition: e for condition, e in entries.items()
+      if condition != 'clean' and not condition.endswith('/frozen')
+    }
     top = max(e['eps'] for e in attacked.values())
     return min(
       (e['percent'], c) for c, e in attacked.items() if e['eps'] == top

@@ -57,3 +57,13 @@ def test_keys_of_every_config_can_be_published(tmp_path):
       1.0, 0.0, 2.0, 5, 'small', 'c', 'f' * 40, 'cpu', 'today', '%'
     )
     publish.publish(tmp_path / 'results.json', {key: entry})
+
+
+def test_the_lead_leaves_frozen_randomness_out():
+  conditions = {
+    'clean': {'eps': 0.0, 'percent': 93.0},
+    'eps0.1/paper_b': {'eps': 0.1, 'percent': 84.4},
+    'eps0.5/frozen': {'eps': 0.5, 'percent': 0.0},
+  }
+  lead = pictures.lead({'randmix': {'conditions': conditions}})
+  assert lead.endswith('randmix 84.4% (eps0.1/paper_b).')
