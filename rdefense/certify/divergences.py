@@ -8,8 +8,10 @@ two coins of A as well, so q is at least the smallest that
   Renyi     p^a q^(1-a) + (1-p)^a (1-q)^(1-a) <= exp((a-1) D_a)
   Pinsker   p - q <= sqrt(U / 2)
 
-allow. Divergences of independent pixels add up; the worst value of each is at
-an end of its interval (`rdefense.certify.cells`).
+allow. Renyi divergences are taken in the other direction as well, attacked ||
+clean: of an event that is nearly certain, that leaves far more. Divergences of
+independent pixels add up; the worst value of each is at an end of its interval
+(`rdefense.certify.cells`).
 
 >>> import numpy as np
 >>> p, kl = np.array([0.99]), np.array([0.1])
@@ -60,8 +62,13 @@ def _kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
   return np.maximum(special.rel_entr(p, q).sum(-1), 0.0)
 
 
-def renyi(cells: Cells, order: float) -> np.ndarray:
+def renyi(cells: Cells, order: float, reverse: bool = False) -> np.ndarray:
   """Renyi divergence of an order above 1, as `kl`.
+
+  Args:
+    cells: of N images.
+    order: above 1.
+    reverse: of attacked || clean instead.
 
   Raises:
     ValueError: if order <= 1.
@@ -70,6 +77,7 @@ def renyi(cells: Cells, order: float) -> np.ndarray:
     raise ValueError(f'order={order} must be above 1; of order 1 is `kl`.')
 
   def one(p, q):
+    p, q = (q, p) if reverse else (p, q)
     with np.errstate(divide='ignore', invalid='ignore'):
       terms = order * np.log(p) - (order - 1) * np.log(q)
     terms = np.where(p > 0, terms, -np.inf)
@@ -110,7 +118,7 @@ def least_kl(p: np.ndarray, kl: np.ndarray) -> np.ndarray:
 
 
 def least_renyi(
-  p: np.ndarray, divergence: np.ndarray, order: float
+  p: np.ndarray, divergence: np.ndarray, order: float, reverse: bool = False
 ) -> np.ndarray:
   """The least q that a Renyi divergence of this order allows.
 
@@ -118,14 +126,18 @@ def least_renyi(
     p: `[...]`, a lower bound of the clean probability.
     divergence: `[...]`, an upper bound of D_order(clean || attacked).
     order: above 1.
+    reverse: if the divergence is of attacked || clean.
   """
   p = np.asarray(p, np.float64)
 
   def allowed(q):
+    pairs = ((p, q), (1 - p, 1 - q))
+    if reverse:
+      pairs = ((q, p), (1 - q, 1 - p))
     with np.errstate(divide='ignore', invalid='ignore'):
       logs = np.stack([
         np.where(x > 0, order * np.log(x) + (1 - order) * np.log(y), -np.inf)
-        for x, y in ((p, q), (1 - p, 1 - q))
+        for x, y in pairs
       ])
     return special.logsumexp(logs, 0) <= (order - 1) * divergence
 

@@ -30,6 +30,9 @@ def test_least_is_where_the_coins_are_as_far(p, q):
   renyi = np.log((clean**order * attacked ** (1 - order)).sum()) / (order - 1)
   found = divergences.least_renyi(np.array([p]), np.array([renyi]), order)[0]
   np.testing.assert_allclose(found, q, atol=1e-6)
+  back = np.log((attacked**order * clean ** (1 - order)).sum()) / (order - 1)
+  found = divergences.least_renyi(np.array([p]), np.array([back]), order, True)
+  np.testing.assert_allclose(found, [q], atol=1e-6)
 
 
 @given(PROBABILITIES, st.floats(0, 5))
