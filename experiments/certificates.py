@@ -85,18 +85,20 @@ def _curves(results) -> dict[str, list[tuple[float, records.Tally]]]:
     point = records.Tally(*(tally[field] for field in fields))
     curves.setdefault(name, []).append((eps, point))
 
+  single = len(results['settings']) + len(results['plain']) == 1
   for name, setting in results['settings'].items():
+    name = '' if single else f'{name}: '
     for found in setting['conditions'].values():
       eps, certified = found['eps'], found['certified']
-      add(f'{name} certified', eps, certified)
+      add(f'{name}certified', eps, certified)
       bound = found['bounds']['exact']
       least = dict.fromkeys(('percent', 'low', 'high'), bound)
-      add(f'{name} certified, 99% bound', eps, certified | least)
+      add(f'{name}99% bound', eps, certified | least)
       for attack, summary in found['attacked'].items():
-        add(f'{name} under {attack}', eps, summary)
+        add(f'{name}{attack}', eps, summary)
   for name, attacked in results['plain'].items():
     for eps, attack, summary in attacked:
-      add(f'{name} under {attack}', eps, summary)
+      add(f'{name}: {attack}', eps, summary)
   return curves
 
 
