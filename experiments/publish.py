@@ -309,7 +309,8 @@ def _split(key):
   """(data set, codebook, setting, condition); setting '' for other keys."""
   dataset, *rest = key.split('/')
   codebook = rest.pop(0) if rest and rest[0] in _CODEBOOKS else _DEFAULT
-  if len(rest) < 2 or rest[0] not in _SETTINGS:
+  certified = dataset == 'certify'  # in shapes of their own
+  if certified or len(rest) < 2 or rest[0] not in _SETTINGS:
     return dataset, '', '', '/'.join(rest)
   return dataset, codebook, rest[0], '/'.join(rest[1:])
 

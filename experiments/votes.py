@@ -208,8 +208,12 @@ def _table(members):
 
 def entries(results, settings, prefix: str) -> dict[str, publish.Entry]:
   """`certify/<prefix>/<setting>/<condition>/<rule>` -> entry."""
+  def one(rule, tally) -> publish.Entry:
+    unsound = 'no certificate' if rule in ('as_coded', 'as_printed') else ''
+    return publish.entry(results, tally)._replace(target=unsound)
+
   return {
-    f'certify/{prefix}/{name}/{condition}/{rule}': publish.entry(results, tally)
+    f'certify/{prefix}/{name}/{condition}/{rule}': one(rule, tally)
     for name, setting in settings.items()
     for condition, about in setting['conditions'].items()
     for rule, tally in about['bounds'].items()

@@ -288,3 +288,9 @@ def test_the_committed_page_is_printed_from_the_committed_figures():
   results = files.read_json(DOCS / 'results.json')
   page = (DOCS / 'RESULTS.md').read_text()
   assert page == publish.render(results, PUBLISHED)
+
+
+def test_certificates_are_no_settings_of_a_data_set():
+  key = 'certify/randdisc/plain/eps0.05/best'
+  assert publish._split(key)[2] == ''
+  assert publish._split('mnist/randdisc/eps0.1/paper_b')[2] == 'randdisc'
