@@ -37,9 +37,9 @@ def certified(config, workdir, name, target, test) -> dict[str, Any]:
   about = config.certify
   defense = config.defenses[config.settings[name].defense].to_dict()
   root = jax.random.key(config.seed)
-  # A tenth of delta is for draws of adaptive centres.
   see, certifier = build.certifier(
-    defense, jax.random.fold_in(root, _CENTERS), about.delta / 10
+    defense, jax.random.fold_in(root, _CENTERS),
+    about.delta * vote_certification.FOR_CENTERS,
   )
   where = workdir / 'certificates' / name
   voted = vote_certification.count_votes(

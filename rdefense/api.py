@@ -198,7 +198,8 @@ def certify_randomized(
     defense: in front of it, randomised.
     certifier: of that defense, see `rdefense.certify.randomized`.
     num_votes: draws on each clean image.
-    delta: probability that the certificate of an image fails, in (0, 1).
+    delta: probability that the votes on an image mislead, in (0, 1); what the
+      certifier may fail with comes on top.
 
   Returns:
     `(key, images, labels, eps) -> Certified`: an image is certified where one

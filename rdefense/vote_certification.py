@@ -23,11 +23,13 @@ from rdefense.records import Tally
 from rdefense.shards import worked_off
 from rdefense.types import Key
 
-__all__ = ['RULES', 'certify', 'count_votes', 'tallies', 'wrong_votes']
+__all__ = [
+  'FOR_CENTERS', 'RULES', 'certify', 'count_votes', 'tallies', 'wrong_votes'
+]
 
 # What a figure may be: two that are no bounds, then those that are.
 RULES = ('as_coded', 'as_printed', *BOUNDS, 'best')
-_SHARE = 0.9  # of delta for the votes; the rest is for draws of centres
+FOR_CENTERS = 0.1  # of delta, for draws of centres; the rest is for the votes
 
 
 def count_votes(
@@ -62,7 +64,7 @@ def count_votes(
     ValueError: on delta outside (0, 1), too few votes for any certificate,
       labels out of range, or a damaged shard.
   """
-  votes.check_votes(num_votes, delta * _SHARE)
+  votes.check_votes(num_votes, delta * (1 - FOR_CENTERS))
   drawn = target._replace(num_draws=num_votes)
 
   def compute(batch: Batch):
@@ -106,8 +108,8 @@ def certify(
     voted: rows of `count_votes`, of the first examples of the dataset.
     arrays: the dataset.
     see: from images to those that the noise meets.
-    certifier: of the defense; what it may fail with on an image is the tenth
-      of delta that the votes leave.
+    certifier: of the defense; it may fail on an image with the share
+      `FOR_CENTERS` of delta, which the votes leave.
     eps: radius in [0, 1] pixel units.
     delta: probability that the certificate of an image fails, in (0, 1).
     directory, shard_size, title: as for `count_votes`.
@@ -126,7 +128,9 @@ def certify(
   def compute(batch: Batch):
     rows = [place[int(index)] for index in batch.index[batch.mask]]
     labels = batch.label[batch.mask]
-    shares = votes.shares(voted['votes'][rows], labels, delta * _SHARE)
+    shares = votes.shares(
+      voted['votes'][rows], labels, delta * (1 - FOR_CENTERS)
+    )
     found = certifier(see(batch.image[batch.mask]), eps, shares)
     return {
       'index': batch.index[batch.mask].astype(np.int64),

@@ -9,34 +9,25 @@ as well. An adversarially trained base is in `configs/paper/figure_2.py:adv`,
 on MNIST. Presets as in `configs/paper/table_2a.py`.
 """
 
-import itertools
-
 import ml_collections
 
 from configs import study
 from configs.paper import table_2a
 
-_NOISE = 32 / 255
-_CUBE = tuple(
-  tuple(level / 255 for level in color)
-  for color in itertools.product((64, 192), repeat=3)
-)
-
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   """`arg`: small, paper or smoke."""
   chosen = study.words(arg, preset=('small', 'paper', 'smoke'))
-  fixed = {'sigma': _NOISE, 'codes': _CUBE}
   config = table_2a.imagenet(
     chosen['preset'],
     {
       'randmix': table_2a.DEFENSES['randmix'],
       'randmix_fixed': (
-        {'name': 'rand_mix_fixed', 'alpha': 40.0} | fixed,
+        {'name': 'rand_mix_fixed', 'alpha': 40.0} | table_2a.FIXED,
         'mixture of 8 centres, the same for all images',
       ),
       'randdisc_fixed': (
-        {'name': 'rand_disc_fixed'} | fixed,
+        {'name': 'rand_disc_fixed'} | table_2a.FIXED,
         'nearest of 8 centres, the same for all images',
       ),
     },

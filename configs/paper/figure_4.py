@@ -14,8 +14,6 @@ fractions of a grey level, of Gaussian and of RandDisc with the eight centres
     --config=configs/paper/figure_4.py:d --workdir=runs/figure_4d
 """
 
-import itertools
-
 import ml_collections
 
 from configs import study
@@ -28,10 +26,6 @@ _NUM_DRAWS = (1, 3, 10, 30, 100)
 _CERTIFIED = tuple(
   level / 255
   for level in (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2)
-)
-_CUBE = tuple(
-  tuple(level / 255 for level in color)
-  for color in itertools.product((64, 192), repeat=3)
 )
 
 
@@ -93,7 +87,7 @@ def _centers() -> dict:
 
 def _certified() -> dict:
   gaussian, _ = table_2a.DEFENSES['gaussian']
-  fixed = {'name': 'rand_disc_fixed', 'sigma': _NOISE, 'codes': _CUBE}
+  fixed = {'name': 'rand_disc_fixed'} | table_2a.FIXED
   return {
     'gaussian': (gaussian, 'noise of 32 of 255'),
     'randdisc_fixed': (fixed, 'nearest of 8 centres, noise of 32 of 255'),

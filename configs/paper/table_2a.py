@@ -10,12 +10,22 @@ all images, 10 steps of 100 copies; `smoke` only shows that it runs. The paper
 smooths the deterministic filters with one alpha, its code as here.
 """
 
+import itertools
+
 import ml_collections
 
 from configs import study
 
 _NOISE = 32 / 255  # sigma = tau, PROTOCOL B1
 _RADII = (1 / 255, 2 / 255, 4 / 255)
+# Of all images: the eight centres {64, 192}^3.
+FIXED = {
+  'sigma': _NOISE,
+  'codes': tuple(
+    tuple(level / 255 for level in color)
+    for color in itertools.product((64, 192), repeat=3)
+  ),
+}
 
 
 def randomized(noise: float, num_centers: int) -> dict:

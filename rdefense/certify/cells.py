@@ -32,7 +32,7 @@ from scipy import special
 
 from rdefense import checks
 
-__all__ = ['Cells', 'axes', 'cells', 'law', 'midpoints']
+__all__ = ['Cells', 'axes', 'cells', 'law', 'laws', 'midpoints']
 
 # More than float32 errs by in a pixel or a radius.
 _DOUBT = 1e-6
@@ -95,6 +95,23 @@ def law(values: np.ndarray, thresholds: np.ndarray, sigma: float) -> np.ndarray:
   return special.ndtr(end) - special.ndtr(begin)
 
 
+def laws(
+  values: np.ndarray, thresholds: np.ndarray, sigma: float, reach: float
+) -> list[np.ndarray]:
+  """Of values `[V]` in [0, 1], the laws there and at both ends of their ball.
+
+  Args:
+    values, thresholds, sigma: as of `law`.
+    reach: half the width of the ball, which is cut to [0, 1].
+
+  Returns:
+    `law`, `low` and `high` of `Cells`.
+  """
+  values = np.asarray(values, np.float64)
+  ends = np.maximum(values - reach, 0), np.minimum(values + reach, 1)
+  return [law(each, thresholds, sigma) for each in (values, *ends)]
+
+
 def cells(
   images: np.ndarray, codes: np.ndarray, sigma: float, eps: float
 ) -> Cells:
@@ -133,10 +150,8 @@ def cells(
     place = place.reshape(len(images), -1)
     counts = np.zeros((len(images), len(values)))
     np.add.at(counts, (np.arange(len(images))[:, None], place), 1)
-    values = values.astype(np.float64)
-    where = values, np.maximum(values - reach, 0), np.minimum(values + reach, 1)
-    laws = [law(v, midpoints(axis), sigma) for v in where]
     empty = ((0, 0), (0, width - len(axis)))
-    found.append((counts, *(np.pad(each, empty) for each in laws)))
-  counts, *laws = zip(*found, strict=True)
-  return Cells(np.concatenate(counts, 1), *map(np.concatenate, laws))
+    own = laws(values, midpoints(axis), sigma, reach)
+    found.append((counts, *(np.pad(each, empty) for each in own)))
+  counts, *rows = zip(*found, strict=True)
+  return Cells(np.concatenate(counts, 1), *map(np.concatenate, rows))

@@ -35,11 +35,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from scipy import special, stats
+from scipy import stats
 
 from rdefense import checks
 from rdefense.certify import divergences
-from rdefense.certify.cells import cells, law, midpoints
+from rdefense.certify.cells import Cells, cells, laws, midpoints
 from rdefense.certify.privacy_loss import least_event
 from rdefense.defenses.centers import Finder
 from rdefense.types import Key
@@ -189,14 +189,10 @@ def _divergences(x, drawn, sigma: float, eps: float) -> list[float]:
   """Of all cells of one image, given each draw of centres `[M, k]`, at worst.
   """
   values, counts = np.unique(x, return_counts=True)
-  values, reach = values.astype(np.float64), eps * _OUTWARD
-  ends = np.maximum(values - reach, 0), np.minimum(values + reach, 1)
   found = []
   for centers in drawn:
-    thresholds = midpoints(np.unique(centers))
-    p, low, high = (law(v, thresholds, sigma) for v in (values, *ends))
-    worst = np.maximum(*(special.rel_entr(p, q).sum(-1) for q in (low, high)))
-    found.append(float(counts @ worst))
+    own = laws(values, midpoints(np.unique(centers)), sigma, eps * _OUTWARD)
+    found.append(float(divergences.kl(Cells(counts[None], *own))[0]))
   return found
 
 

@@ -34,6 +34,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
 from rdefense.certify.cells import Cells
 
@@ -93,9 +94,7 @@ def _above(law: np.ndarray) -> np.ndarray:
 
 
 def _gap(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-  with np.errstate(divide='ignore', invalid='ignore'):
-    terms = p * (np.log(p) - np.log(q))
-  return np.where(p > 0, terms, 0.0).sum(-1)
+  return special.rel_entr(p, q).sum(-1)
 
 
 def _hull(knees: np.ndarray) -> np.ndarray:
