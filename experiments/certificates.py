@@ -81,9 +81,7 @@ def _curves(results) -> dict[str, list[tuple[float, records.Tally]]]:
   curves: dict[str, list] = {}
 
   def add(name, eps, tally):
-    fields = records.Tally._fields
-    point = records.Tally(*(tally[field] for field in fields))
-    curves.setdefault(name, []).append((eps, point))
+    curves.setdefault(name, []).append((eps, records.tally_of(tally)))
 
   single = len(results['settings']) + len(results['plain']) == 1
   for name, setting in results['settings'].items():

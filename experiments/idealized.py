@@ -234,8 +234,9 @@ def picture(lemma: list[dict[str, Any]]):
   curves: dict[str, list[tuple[float, Tally]]] = {}
   for row in lemma:
     if not row['note']:
-      tally = Tally(*(row[field] for field in Tally._fields))
-      curves.setdefault(row['skeleton'], []).append((row['images'], tally))
+      curves.setdefault(row['skeleton'], []).append(
+        (row['images'], records.tally_of(row))
+      )
   return plots.size_curves(
     curves,
     promise=100 * (1 - _DELTA),

@@ -60,7 +60,7 @@ def curves(title: str, settings) -> dict[str, bytes]:
     curves = {}
     for name, setting in settings.items():
       points = [
-        (t['eps'], records.Tally(*(t[f] for f in records.Tally._fields)))
+        (t['eps'], records.tally_of(t))
         for condition, t in setting['conditions'].items()
         if condition == 'clean' or condition.rpartition('/')[2] == attack
       ]

@@ -157,13 +157,9 @@ def _points(members) -> dict[str, list[tuple[float, Tally]]]:
           )
       for attack, seen in about['attacked'].items():
         found.setdefault(f'under {attack}', []).append(
-          (about['eps'], _tally(seen['one_query']))
+          (about['eps'], records.tally_of(seen['one_query']))
         )
   return found
-
-
-def _tally(summary) -> Tally:
-  return Tally(*(summary[field] for field in Tally._fields))
 
 
 def _percent(tally: Tally) -> str:
@@ -189,7 +185,7 @@ def _table(members):
       ),
       '–' if about['votes_needed'] is None else f'{about["votes_needed"]:,}',
       ', '.join(
-        f'{attack} {_percent(_tally(seen["one_query"]))} of '
+        f'{attack} {_percent(records.tally_of(seen["one_query"]))} of '
         f'{seen["one_query"]["total"]}; certified, and majority wrong: '
         f'{seen["wrong"]} (expected at most {seen["wrong_at_most"]:.2f})'
         for attack, seen in about['attacked'].items()

@@ -49,6 +49,7 @@ __all__ = [
   'shard_path',
   'summarize',
   'tally',
+  'tally_of',
   'write_shard',
 ]
 
@@ -240,6 +241,11 @@ def tally(correct: np.ndarray, confidence: float = 0.95) -> Tally:
   count, total = int(correct.sum()), correct.size
   low, high = statistics.clopper_pearson(count, total, confidence)
   return Tally(count, total, 100 * count / total, 100 * low, 100 * high)
+
+
+def tally_of(fields: Mapping[str, Any]) -> Tally:
+  """The tally that a summary, or `Tally._asdict`, holds among other things."""
+  return Tally(*(fields[name] for name in Tally._fields))
 
 
 def summarize(

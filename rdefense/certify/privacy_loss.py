@@ -66,6 +66,14 @@ class _Losses(NamedTuple):
   window: float
 
 
+class _Transforms(NamedTuple):
+  """What sums of losses need of each row, computed once."""
+
+  spectra: np.ndarray  # [R, bins / 2 + 1]: logarithms, loss 0 first
+  moments: np.ndarray  # [2, R, tilts]: of exp(t loss), exp(-t loss), likewise
+  finite: np.ndarray  # [R]: logarithms of the mass that is not endless
+
+
 class _Atoms(NamedTuple):
   """The few masses of one pixel value."""
 
@@ -90,7 +98,7 @@ def least_event(cells: Cells, shares: np.ndarray) -> np.ndarray:
   many = cells.counts[:, ~one_sided].sum(-1).max(initial=0) > _MAX_STEPS
   at_once = np.full(len(one_sided), True) if many else one_sided
   rows = _on_grid(_rows(ends.hull, at_once), window)
-  spectra = _spectra(rows)
+  transforms = _transforms(rows)
   slowly = np.flatnonzero(~at_once)
   slowly = slowly[np.argsort(cells.law[slowly].max(-1))]
   options = [
@@ -102,7 +110,7 @@ def least_event(cells: Cells, shares: np.ndarray) -> np.ndarray:
   found = np.zeros(np.shape(shares))
   for begin in range(0, len(found), _AT_ONCE):
     counts = cells.counts[begin : begin + _AT_ONCE]
-    deltas = _deltas(_composed(counts[:, at_once], rows, spectra))
+    deltas = _deltas(_composed(counts[:, at_once], transforms, window))
     for image, delta in enumerate(deltas, begin):
       for value, pairs in options:
         for _ in range(int(cells.counts[image, value])):
@@ -175,41 +183,39 @@ def _convolved(delta: np.ndarray, atoms: _Atoms) -> np.ndarray:
   return np.minimum(total, 1.0)
 
 
-def _spectra(losses: _Losses) -> np.ndarray:
-  """Logarithms of Fourier transforms, loss 0 first: `[R, bins / 2 + 1]`."""
+def _transforms(losses: _Losses) -> _Transforms:
   centred = np.roll(losses.mass, -(_NUM_BINS // 2), -1)
-  return np.log(np.fft.rfft(centred) + 1e-300)
+  exponent = np.outer(_grid(losses.window), _TILTS / (losses.window / 2))
+  with np.errstate(divide='ignore'):
+    moments = [np.log(losses.mass @ np.exp(s * exponent)) for s in (1, -1)]
+  finite = np.log1p(-np.minimum(losses.endless, 1 - _UNIT))
+  spectra = np.log(np.fft.rfft(centred) + 1e-300)
+  return _Transforms(spectra, np.stack(moments), finite)
 
 
 def _composed(
-  counts: np.ndarray, rows: _Losses, spectra: np.ndarray
+  counts: np.ndarray, rows: _Transforms, window: float
 ) -> _Losses:
   """The sum of independent losses, `counts[n, r]` of row r: N rows."""
-  spectrum = np.exp(counts @ spectra)
+  spectrum = np.exp(counts @ rows.spectra)
   mass = np.roll(np.fft.irfft(spectrum, _NUM_BINS), _NUM_BINS // 2, -1)
   # What each entry of the spectrum may be off by; by Parseval the sum of the
   # masses' errors is at most sqrt(bins) times their root mean square.
   number = counts.sum(-1, keepdims=True)
-  relative = 8 * _UNIT * (counts @ (np.abs(spectra) + 4))
+  relative = 8 * _UNIT * (counts @ (np.abs(rows.spectra) + 4))
   rough = np.abs(spectrum) * relative + 32 * _UNIT * (number + 2)
   rounding = np.sqrt(_NUM_BINS * (rough**2).mean(-1))
   summing = 4 * _UNIT * (_NUM_BINS + 4 * number[:, 0])
-  finite = np.exp(counts @ np.log1p(-np.minimum(rows.endless, 1 - _UNIT)))
   doubt = rounding + summing + _wrapped(counts, rows)
-  return _Losses(
-    np.maximum(mass, 0.0), np.minimum(1 - finite + doubt, 1.0), rows.window
-  )
+  endless = 1 - np.exp(counts @ rows.finite) + doubt
+  return _Losses(np.maximum(mass, 0.0), np.minimum(endless, 1.0), window)
 
 
-def _wrapped(counts: np.ndarray, rows: _Losses) -> np.ndarray:
+def _wrapped(counts: np.ndarray, rows: _Transforms) -> np.ndarray:
   """Chernoff's bound on the mass of sums that lie outside the grid."""
-  exponent = np.outer(_grid(rows.window), _TILTS / (rows.window / 2))
-  tails = np.zeros(len(counts))
-  with np.errstate(divide='ignore', invalid='ignore'):
-    for sign in (1, -1):
-      bound = counts @ np.log(rows.mass @ np.exp(sign * exponent)) - _TILTS
-      tails += np.exp(np.minimum(np.nan_to_num(bound, nan=0.0), 0)).min(-1)
-  return tails
+  with np.errstate(invalid='ignore'):
+    bounds = counts @ rows.moments - _TILTS
+  return np.exp(np.minimum(np.nan_to_num(bounds, nan=0.0), 0)).min(-1).sum(0)
 
 
 def _deltas(losses: _Losses) -> np.ndarray:
