@@ -57,14 +57,18 @@ def model_run(method: str, **changes) -> dict:
   """One training run; `begin` is the model whose checkpoint it starts from."""
   run = {
     'method': method,
+    'seed': 0,  # added to that of the study
     'begin': '',
     'keep_optimizer': False,
     'defense': 'none',
     'eps': 0.0,  # 0 stands for that of the threat
     'num_steps': 1000,
     'batch_size': 128,
+    'optimizer': 'adam',
     'learning_rate': 1e-3,
     'schedule': 'cosine',
+    'boundaries': (),  # steps at which the rate falls; of the schedule `steps`
+    'weight_decay': 0.0,
     'reduction': 'mean',
     'clip_norm': 0.0,
     'augment': {'padding': 0, 'flip': False},
@@ -125,11 +129,15 @@ def check_settings(config, only) -> None:
     check_defense(config, f'setting {name}', setting.defense)
 
 
-def with_codebook(config, name: str, radius: float) -> None:
+def with_codebook(
+  config, name: str, radius: float, num_codes: int = 2
+) -> None:
   """Sets the codebook by name; `radius` is Algorithm 1's, in [0, 1] units."""
-  config.codebook_name = name
+  config.codebook_name = name if num_codes == 2 else f'{name}_k{num_codes}'
   extra = {'radius': radius} if name == 'density' else {}
-  config.codebook = ml_collections.ConfigDict(CODEBOOKS[name] | extra)
+  config.codebook = ml_collections.ConfigDict(
+    CODEBOOKS[name] | {'num_codes': num_codes, 'split': 'train'} | extra
+  )
 
 
 def setting(
@@ -257,7 +265,10 @@ def of_defenses(
       'title': name,
       'preset': 'small',
       'seed': 0,
-      'data': {'name': dataset, 'train_examples': 0, 'test_examples': 0},
+      'data': {
+        'name': dataset, 'train_examples': 0, 'test_examples': 0,
+        'judged_on': 'test',
+      },
       'model': model,
       'networks': {},  # others than `model`, by the name settings use
       # Conditions are named in units of 1 / unit: 255 counts grey levels.
@@ -294,6 +305,14 @@ def smoke(config) -> None:
       attack.alphas = attack.alphas[-1:]
 
 
+def six_defenses() -> dict[str, dict]:
+  """What stands in front of the models of paper A, by the settings' names."""
+  return {
+    'none': {'name': 'identity'},
+    'discretized': {'name': 'nearest_code', 'norm': 'linf'},
+  }
+
+
 def six_settings(
   dataset: str, model: dict, eps: float, runs: dict, attacks: dict
 ) -> ml_collections.ConfigDict:
@@ -308,10 +327,7 @@ def six_settings(
   """
   config = of_defenses(
     dataset, dataset, model, eps, runs,
-    defenses={
-      'none': {'name': 'identity'},
-      'discretized': {'name': 'nearest_code', 'norm': 'linf'},
-    },
+    defenses=six_defenses(),
     settings={n: setting(*s) for n, s in SIX_SETTINGS.items()},
     attacks=attacks,
   )

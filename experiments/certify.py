@@ -52,7 +52,7 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
     only: settings to decide now, leaving the report to a later run.
   """
   begin = time.time()
-  test = build.dataset(config.data.to_dict(), 'test')
+  test = build.dataset(config.data.to_dict(), config.data.judged_on)
   pipeline = pipelines(config, workdir, test, fitted_codebook(config, workdir))
   about = config.certify
   settings, voted = {}, {}

@@ -58,7 +58,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   """
   workdir = Path(workdir)
   begin = time.time()
-  test = build.dataset(config.data.to_dict(), 'test')
+  test = build.dataset(config.data.to_dict(), config.data.judged_on)
   book = fitted_codebook(config, workdir)
   root = jax.random.fold_in(jax.random.key(config.seed), _EVALUATE)
   settings, strip = {}, None

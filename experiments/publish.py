@@ -2,10 +2,11 @@
 
 An experiment calls `publish` with what it measured; nobody types a figure.
 Keys are stable. For the six settings they mirror `configs.paper.published`,
-the density codebook being the default and left out:
+the density codebook of two codes being the default and left out:
 
   mnist/disc_adv_pre/eps0.3/paper_a   against mnist/density/disc_adv_pre/...
   mnist/medoids/disc_adv_pre/clean    against the same key
+  cifar10/density_k300/...            codebooks of more than two codes
   benchmark/..., codebooks/...        against the entry's own target
 
 Run `python -m experiments.publish` to print docs/RESULTS.md again from
@@ -53,7 +54,7 @@ _FILTERED = (
 )
 _DISCRETIZED = ('disc_nat_pre', 'disc_adv_pre', 'disc_nat_re', 'disc_adv_re')
 _SETTINGS = _PLAIN + _DISCRETIZED + _FILTERED
-_CODEBOOKS = ('binning', 'density', 'medoids')
+_CODEBOOK = re.compile(r'(binning|density|medoids)(_k\d+)?')
 _DEFAULT = 'density'
 _HEADER = 'setting codebook condition ours n paper difference run'.split()
 
@@ -308,7 +309,8 @@ def main(argv):
 def _split(key):
   """(data set, codebook, setting, condition); setting '' for other keys."""
   dataset, *rest = key.split('/')
-  codebook = rest.pop(0) if rest and rest[0] in _CODEBOOKS else _DEFAULT
+  named = rest and _CODEBOOK.fullmatch(rest[0])
+  codebook = rest.pop(0) if named else _DEFAULT
   certified = dataset == 'certify'  # in shapes of their own
   if certified or len(rest) < 2 or rest[0] not in _SETTINGS:
     return dataset, '', '', '/'.join(rest)

@@ -70,8 +70,9 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
   defense = defend(codes, run.attack.alpha)
   classifier = build.classifier(config.model.to_dict(), arrays.num_classes)
   tx = build.optimizer(run.to_dict())
+  seed = config.seed + run.seed
   key = jax.random.fold_in(
-    jax.random.key(config.seed), sorted(config.runs).index(name)
+    jax.random.key(seed), sorted(config.runs).index(name)
   )
   x = defense.apply(key, gather(arrays, np.arange(1)).image[0])
   state = training.initial(
@@ -104,7 +105,7 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
       batch = gather(
         arrays,
         training_batch_indices(
-          config.seed, step, len(arrays.images), run.batch_size
+          seed, step, len(arrays.images), run.batch_size
         ),
       )
       if changed is not None:

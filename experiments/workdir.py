@@ -21,14 +21,15 @@ __all__ = [
 
 
 def fitted_codebook(config, workdir) -> codebooks.Codebook | None:
-  """The config's codebook; fitted to the training images the first time."""
+  """The config's codebook; fitted to images of its split the first time."""
   used = {defense.name for defense in config.defenses.values()}
   if not used & set(build.WITH_CODEBOOK):
     return None
   path = Path(workdir) / 'codebook.npz'
   if not path.exists():
-    images = build.dataset(config.data.to_dict(), 'train').images
-    codebooks.save(path, build.codebook(config.codebook.to_dict(), images))
+    about = config.codebook.to_dict()
+    images = build.dataset(config.data.to_dict(), about['split']).images
+    codebooks.save(path, build.codebook(about, images))
   return codebooks.load(path)
 
 

@@ -54,7 +54,8 @@ _PRETRAINED = (
   'mobilenet_v2', 'mobilenet_v1', 'mobilenet_edgetpu', 'inception_resnet_v2'
 )
 _MODELS = (
-  'mnist_cnn', 'digits_cnn', 'gowal_cnn', 'ensemble', *_PRETRAINED
+  'mnist_cnn', 'digits_cnn', 'gowal_cnn', 'wide_resnet', 'ensemble',
+  *_PRETRAINED,
 )
 _ATTACKS = (
   'paper_a', 'pgd', 'pgd_falling', 'fgsm', 'mi_fgsm', 'adaptive', 'paper_b',
@@ -89,6 +90,8 @@ def classifier(config: Mapping[str, Any], num_classes: int) -> Classifier:
       return models.digits_cnn(num_classes, **arguments)
     case 'gowal_cnn':
       return models.gowal_cnn(num_classes, **arguments)
+    case 'wide_resnet':
+      return models.wide_resnet(num_classes, **arguments)
     case 'mobilenet_v2' | 'mobilenet_v1' | 'mobilenet_edgetpu' as name:
       return getattr(models, name)(num_classes, **arguments)
     case 'inception_resnet_v2':
@@ -265,12 +268,15 @@ def attack_recipes(
   """The ensemble `config.name` at radius `eps` on one kind of setting.
 
   Without a defense `adaptive` is `undefended`; only a randomised one is drawn
-  several times.
+  several times. Of the attacks of paper A `at_most_eps` limits a step to a
+  multiple of the radius.
   """
   named = {*recipes.Recipe._fields, 'alphas'} - {'name'}
   arguments = {k: v for k, v in config.items() if k in named}
   if kind != 'randomized' and 'num_draws' in arguments:
     arguments['num_draws'] = 0
+  if limit := config.get('at_most_eps'):
+    arguments['step_size'] = min(arguments['step_size'], limit * eps)
   match config['name']:
     case 'paper_a':
       return recipes.paper_a(**arguments)
@@ -312,21 +318,43 @@ def training_recipe(config: Mapping[str, Any]) -> Recipe:
 
 
 def optimizer(config: Mapping[str, Any]) -> optax.GradientTransformation:
-  """Adam; `config.schedule` is constant, or warm-up and cosine.
+  """`config.optimizer`, `adam` or `momentum` (0.9), at scheduled rates.
 
-  Gradients are clipped to the global norm `config.clip_norm` where it is not 0.
+  `config.schedule` is constant, warm-up and cosine, or steps: a tenth from each
+  of `config.boundaries` on. Gradients are clipped to the global norm
+  `config.clip_norm` where it is not 0; then `config.weight_decay` times a
+  kernel is added to its gradient, as that of half its square would be.
   """
+  rate = config['learning_rate']
   match config['schedule']:
     case 'constant':
-      schedule = optax.constant_schedule(config['learning_rate'])
+      schedule = optax.constant_schedule(rate)
     case 'cosine':
       steps = config['num_steps']
       schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config['learning_rate'], max(1, steps // 10), steps
+        0.0, rate, max(1, steps // 10), steps
+      )
+    case 'steps':
+      schedule = optax.piecewise_constant_schedule(
+        rate, dict.fromkeys(config['boundaries'], 0.1)
       )
     case other:
-      raise _unknown('schedule', other, ('constant', 'cosine'))
-  adam = optax.adam(schedule)
+      raise _unknown('schedule', other, ('constant', 'cosine', 'steps'))
+  match config.get('optimizer', 'adam'):
+    case 'adam':
+      found = optax.adam(schedule)
+    case 'momentum':
+      found = optax.sgd(schedule, momentum=0.9)
+    case other:
+      raise _unknown('optimizer', other, ('adam', 'momentum'))
+  if decay := config.get('weight_decay', 0.0):
+    found = optax.chain(optax.add_decayed_weights(decay, _kernels), found)
   if not config['clip_norm']:
-    return adam
-  return optax.chain(optax.clip_by_global_norm(config['clip_norm']), adam)
+    return found
+  return optax.chain(optax.clip_by_global_norm(config['clip_norm']), found)
+
+
+def _kernels(params: PyTree) -> PyTree:
+  return jax.tree_util.tree_map_with_path(
+    lambda path, _: path[-1].key == 'kernel', params
+  )

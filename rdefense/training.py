@@ -31,7 +31,7 @@ from rdefense.data.batches import Batch
 from rdefense.defenses.base import Defense
 from rdefense.defenses.discretize import nearest_code
 from rdefense.losses import margins
-from rdefense.models.base import Classifier
+from rdefense.models.base import Classifier, train_batch
 from rdefense.parallel import Layout, layout
 from rdefense.threats import ball
 from rdefense.types import Array, Key, PyTree
@@ -96,14 +96,12 @@ def updater(
   where = layout() if where is None else where
 
   def objective(params, keys, x, y):
-    def one(key, x):
-      return classifier.apply(params, defense.apply(key, x))
-
-    logits = jax.vmap(one)(keys, x)
+    z = jax.vmap(defense.apply)(keys, x)
+    logits, params = train_batch(classifier, params, z)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
     value = losses.sum() if reduction == 'sum' else losses.mean()
     accuracy = (logits.argmax(-1) == y).mean()
-    return value, {'loss': losses.mean(), 'accuracy': accuracy}
+    return value, (params, {'loss': losses.mean(), 'accuracy': accuracy})
 
   def update(state: TrainState, key: Key, index, x, y):
     key = jax.random.fold_in(key, state.step)
@@ -125,9 +123,11 @@ def _compile(update, copied, *rest) -> Callable:
 
 
 def _step(tx, objective, state: TrainState, *batch):
-  grads, metrics = jax.grad(objective, has_aux=True)(state.params, *batch)
+  grads, (params, metrics) = jax.grad(objective, has_aux=True)(
+    state.params, *batch
+  )
   updates, opt_state = tx.update(grads, state.opt_state, state.params)
-  params = optax.apply_updates(state.params, updates)
+  params = optax.apply_updates(params, updates)
   return TrainState(state.step + 1, params, opt_state), metrics
 
 
@@ -177,11 +177,11 @@ def certified_updater(
     logits, worst = jax.vmap(one, (None, 0, 0, None))(params, x, y, eps)
     loss = optax.softmax_cross_entropy_with_integer_labels
     natural, certified = loss(logits, y).mean(), loss(worst, y).mean()
-    return weight * natural + (1 - weight) * certified, {
+    return weight * natural + (1 - weight) * certified, (params, {
       'loss': natural,
       'accuracy': (logits.argmax(-1) == y).mean(),
       'certified': (worst <= 0).all(-1).mean(),
-    }
+    })
 
   def update(state: TrainState, x, y, eps, natural_weight):
     return _step(tx, objective, state, x, y, eps, natural_weight)

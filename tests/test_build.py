@@ -109,7 +109,7 @@ def test_an_unknown_name_lists_choices_that_all_build(what):
 
 def test_an_unknown_schedule_lists_choices():
   config = {'learning_rate': 0.1, 'num_steps': 10}
-  with pytest.raises(ValueError, match='choose: constant, cosine'):
+  with pytest.raises(ValueError, match='choose: constant, cosine, steps'):
     build.optimizer(config | {'schedule': 'nonsense'})
 
 

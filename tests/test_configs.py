@@ -19,6 +19,9 @@ PRESETS = {
   'digits': ('small', 'smoke'),
   'mnist': ('small', 'paper', 'smoke'),
   'fashion_mnist': ('small', 'paper', 'smoke'),
+  'cifar10': ('small', 'paper,k50', 'smoke,binning,k8', 'k50,train'),
+  'gtsrb': ('small', 'paper', 'smoke,medoids'),
+  'imagenet': ('small', 'paper,k10', 'smoke,adversarial'),
   'certified_mnist': ('small', 'paper', 'smoke'),
   'paper.figure_2': ('small', 'paper', 'smoke'),
   'paper.table_2a': ('small', 'paper', 'smoke'),
@@ -134,7 +137,8 @@ def test_settings_have_their_models_and_are_attacked(config):
 def test_words_are_remembered(config):
   assert config.preset in ('small', 'paper', 'smoke')
   if config.codebook_name:
-    chosen = study.CODEBOOKS[config.codebook_name]
+    name, _, num_codes = config.codebook_name.partition('_k')
+    chosen = study.CODEBOOKS[name] | {'num_codes': int(num_codes or 2)}
     assert chosen.items() <= config.codebook.to_dict().items()
 
 

@@ -2,7 +2,7 @@
 
 A: Chen, Wu, Rastogi, Liang, Jha, Towards Understanding Limitations of Pixel
 Discretization Against Adversarial Attacks, EuroS&P 2019, arXiv 1805.07816:
-Tables I, II and III, MNIST and Fashion-MNIST.
+Tables I, II and III, which stand in `tables`, and IV.
 B: Zhang, Liang, Defending against Whitebox Adversarial Attacks via Randomized
 Discretization, AISTATS 2019, arXiv 1903.10586: MNIST in prose, Table 2(a).
 
@@ -11,13 +11,14 @@ Discretization, AISTATS 2019, arXiv 1903.10586: MNIST in prose, Table 2(a).
   <dataset>/<setting>/<condition>             without discretization
   <dataset>/<codebook>/<setting>/<condition>  with it
 
-from a dataset (`mnist`, `fashion_mnist`), a codebook (`binning` Table I,
-`density` Table II, `medoids` Table III; two codes each), one of the six
-settings and a condition: `clean`, or `eps<radius>/<attack>` with the radius in
-[0, 1] pixel units and the attack `pgd100` (without discretization: PGD on
-cross-entropy from a random start) or `paper_a` (with it: BPDA, margin loss,
-Adam on signs, from the lower corner), both of 100 steps of 0.01 and judged on
-their last iterate. The paper's own 10,000 test images, one training run.
+from a dataset, a codebook (`binning` Table I, `density` Table II, `medoids`
+Table III, followed by `_k<number>` for more than two codes), one of the six
+settings and a condition: `clean`, or `eps<radius>/<attack>`, the radius in
+[0, 1] pixel units of grey images and in 255ths of colour ones. The attack is
+`pgd<steps>` without discretization (PGD on cross-entropy from a random start)
+and `paper_a` with it (BPDA, margin loss, Adam on signs, from the lower corner),
+judged on their last iterate. The paper's own test images, one training run; its
+ImageNet networks are others than ours.
 Paper B's keys are `<dataset>/<setting>/<condition>`; `nips17` counts radii in
 255ths, on 1,000 images and Inception-ResNet-v2, in 10 steps of 100 copies.
 
@@ -29,7 +30,12 @@ Paper B's keys are `<dataset>/<setting>/<condition>`; `nips17` counts radii in
 
 from typing import NamedTuple
 
-__all__ = ['PAPER_A', 'PAPER_B', 'PUBLISHED', 'TABLE_IV', 'Certificates']
+from configs.paper.tables import TABLES
+
+__all__ = [
+  'PAPER_A', 'PAPER_B', 'PUBLISHED', 'TABLE_IV', 'Certificates',
+  'codebook_key', 'row_keys',
+]
 
 
 class Certificates(NamedTuple):
@@ -54,71 +60,60 @@ TABLE_IV = {
   0.3: Certificates(25, 95.67, 4.31, 0.02, 4.24),
 }
 
+# Tables I to III: keys of the codes' names and, by data set and base, of the
+# radius in the units of its study and of the steps of the undefended attack.
+_CODEBOOKS = {
+  'Table I': 'binning', 'Table II': 'density', 'Table III': 'medoids'
+}
+_ATTACKS = {
+  'mnist': {'nat': ('eps0.3', 100), 'adv': ('eps0.3', 100)},
+  'fashion_mnist': {'nat': ('eps0.1', 100), 'adv': ('eps0.1', 100)},
+  'cifar10': {'nat': ('eps2', 40), 'adv': ('eps8', 40)},
+  'gtsrb': {'nat': ('eps8', 40), 'adv': ('eps8', 40)},
+  'nips17': {'nat': ('eps1', 1), 'adv': ('eps4', 10)},
+}
+
+
+def codebook_key(table: str, num_codes: int) -> str:
+  """Part of the keys of Table I, II or III with so many codes.
+
+  >>> codebook_key('Table II', 300), codebook_key('Table III', 2)
+  ('density_k300', 'medoids')
+  """
+  name = _CODEBOOKS[table]
+  return name if num_codes == 2 else f'{name}_k{num_codes}'
+
+
+def row_keys(table: str, dataset: str, base: str, num_codes: int) -> list[str]:
+  """Keys of the figures of a row of Table I, II or III, in its order.
+
+  >>> row_keys('Table II', 'cifar10', 'nat', 0)
+  ['cifar10/nat_pre/clean', 'cifar10/nat_pre/eps2/pgd40']
+  >>> row_keys('Table II', 'mnist', 'adv', 2)[1]
+  'mnist/density/disc_adv_pre/eps0.3/paper_a'
+  """
+  eps, steps = _ATTACKS[dataset][base]
+  if not num_codes:
+    beginning = f'{dataset}/{base}_pre'
+    return [f'{beginning}/clean', f'{beginning}/{eps}/pgd{steps}']
+  beginning = f'{dataset}/{codebook_key(table, num_codes)}/disc_{base}'
+  return [
+    f'{beginning}_{when}/{condition}'
+    for when in ('pre', 're')
+    for condition in ('clean', f'{eps}/paper_a')
+  ]
+
+
+# Without discretization Table II repeats Table I.
 PAPER_A = {
-  # k = 256, printed in Tables I and II alike.
-  'mnist/nat_pre/clean': (99.17, 'Table I'),
-  'mnist/nat_pre/eps0.3/pgd100': (0.00, 'Table I'),
-  'mnist/adv_pre/clean': (98.40, 'Table I'),
-  'mnist/adv_pre/eps0.3/pgd100': (92.72, 'Table I'),
-  # Table I: colour-depth reduction, k = 2.
-  'mnist/binning/disc_nat_pre/clean': (98.76, 'Table I'),
-  'mnist/binning/disc_nat_pre/eps0.3/paper_a': (75.39, 'Table I'),
-  'mnist/binning/disc_nat_re/clean': (99.09, 'Table I'),
-  'mnist/binning/disc_nat_re/eps0.3/paper_a': (80.91, 'Table I'),
-  'mnist/binning/disc_adv_pre/clean': (98.18, 'Table I'),
-  'mnist/binning/disc_adv_pre/eps0.3/paper_a': (97.32, 'Table I'),
-  'mnist/binning/disc_adv_re/clean': (98.49, 'Table I'),
-  'mnist/binning/disc_adv_re/eps0.3/paper_a': (92.89, 'Table I'),
-  # Table II: Algorithm 1, k = 2, r = 0.6.
-  'mnist/density/disc_nat_pre/clean': (98.81, 'Table II'),
-  'mnist/density/disc_nat_pre/eps0.3/paper_a': (75.35, 'Table II'),
-  'mnist/density/disc_nat_re/clean': (99.15, 'Table II'),
-  'mnist/density/disc_nat_re/eps0.3/paper_a': (80.91, 'Table II'),
-  'mnist/density/disc_adv_pre/clean': (98.17, 'Table II'),
-  'mnist/density/disc_adv_pre/eps0.3/paper_a': (97.24, 'Table II'),
-  'mnist/density/disc_adv_re/clean': (98.56, 'Table II'),
-  'mnist/density/disc_adv_re/eps0.3/paper_a': (92.80, 'Table II'),
-  # Table III: k-medoids in l_1, k = 2.
-  'mnist/medoids/disc_nat_pre/clean': (98.81, 'Table III'),
-  'mnist/medoids/disc_nat_pre/eps0.3/paper_a': (75.43, 'Table III'),
-  'mnist/medoids/disc_nat_re/clean': (98.99, 'Table III'),
-  'mnist/medoids/disc_nat_re/eps0.3/paper_a': (80.66, 'Table III'),
-  'mnist/medoids/disc_adv_pre/clean': (98.17, 'Table III'),
-  'mnist/medoids/disc_adv_pre/eps0.3/paper_a': (97.20, 'Table III'),
-  'mnist/medoids/disc_adv_re/clean': (98.50, 'Table III'),
-  'mnist/medoids/disc_adv_re/eps0.3/paper_a': (92.20, 'Table III'),
-  # k = 256, printed in Tables I and II alike.
-  'fashion_mnist/nat_pre/clean': (91.18, 'Table I'),
-  'fashion_mnist/nat_pre/eps0.1/pgd100': (0.00, 'Table I'),
-  'fashion_mnist/adv_pre/clean': (86.26, 'Table I'),
-  'fashion_mnist/adv_pre/eps0.1/pgd100': (71.53, 'Table I'),
-  # Table I: colour-depth reduction, k = 2.
-  'fashion_mnist/binning/disc_nat_pre/clean': (77.18, 'Table I'),
-  'fashion_mnist/binning/disc_nat_pre/eps0.1/paper_a': (38.07, 'Table I'),
-  'fashion_mnist/binning/disc_nat_re/clean': (86.44, 'Table I'),
-  'fashion_mnist/binning/disc_nat_re/eps0.1/paper_a': (41.41, 'Table I'),
-  'fashion_mnist/binning/disc_adv_pre/clean': (82.68, 'Table I'),
-  'fashion_mnist/binning/disc_adv_pre/eps0.1/paper_a': (66.52, 'Table I'),
-  'fashion_mnist/binning/disc_adv_re/clean': (86.18, 'Table I'),
-  'fashion_mnist/binning/disc_adv_re/eps0.1/paper_a': (69.99, 'Table I'),
-  # Table II: Algorithm 1, k = 2, r = 0.2.
-  'fashion_mnist/density/disc_nat_pre/clean': (77.18, 'Table II'),
-  'fashion_mnist/density/disc_nat_pre/eps0.1/paper_a': (38.07, 'Table II'),
-  'fashion_mnist/density/disc_nat_re/clean': (86.74, 'Table II'),
-  'fashion_mnist/density/disc_nat_re/eps0.1/paper_a': (41.75, 'Table II'),
-  'fashion_mnist/density/disc_adv_pre/clean': (82.68, 'Table II'),
-  'fashion_mnist/density/disc_adv_pre/eps0.1/paper_a': (66.52, 'Table II'),
-  'fashion_mnist/density/disc_adv_re/clean': (86.18, 'Table II'),
-  'fashion_mnist/density/disc_adv_re/eps0.1/paper_a': (70.05, 'Table II'),
-  # Table III: k-medoids in l_1, k = 2.
-  'fashion_mnist/medoids/disc_nat_pre/clean': (82.45, 'Table III'),
-  'fashion_mnist/medoids/disc_nat_pre/eps0.1/paper_a': (48.44, 'Table III'),
-  'fashion_mnist/medoids/disc_nat_re/clean': (87.86, 'Table III'),
-  'fashion_mnist/medoids/disc_nat_re/eps0.1/paper_a': (51.53, 'Table III'),
-  'fashion_mnist/medoids/disc_adv_pre/clean': (84.84, 'Table III'),
-  'fashion_mnist/medoids/disc_adv_pre/eps0.1/paper_a': (73.63, 'Table III'),
-  'fashion_mnist/medoids/disc_adv_re/clean': (87.58, 'Table III'),
-  'fashion_mnist/medoids/disc_adv_re/eps0.1/paper_a': (74.32, 'Table III'),
+  key: (value, table)
+  for table, datasets in reversed(TABLES.items())
+  for dataset, bases in datasets.items()
+  for base, rows in bases.items()
+  for num_codes, values in rows.items()
+  for key, value in zip(
+    row_keys(table, dataset, base, num_codes), values, strict=False
+  )
 }
 
 PAPER_B = {

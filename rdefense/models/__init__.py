@@ -1,6 +1,12 @@
-"""Networks behind `Classifier(init, apply)`; the only importers of Flax."""
+"""Networks behind `Classifier`; the only importers of Flax."""
 
-from rdefense.models.base import Classifier, classifier, max_pool, num_params
+from rdefense.models.base import (
+  Classifier,
+  classifier,
+  max_pool,
+  num_params,
+  train_batch,
+)
 from rdefense.models.digits_cnn import digits_cnn
 from rdefense.models.ensemble import ensemble
 from rdefense.models.gowal_cnn import gowal_cnn
@@ -19,6 +25,7 @@ from rdefense.models.mobilenet_tables import (
   MOBILENET_V1,
   MOBILENET_V2,
 )
+from rdefense.models.wide_resnet import wide_resnet
 
 __all__ = [
   'MOBILENET_EDGETPU',
@@ -39,4 +46,6 @@ __all__ = [
   'mobilenet_v1',
   'mobilenet_v2',
   'num_params',
+  'train_batch',
+  'wide_resnet',
 ]

@@ -1,6 +1,7 @@
-"""What a model is: two functions of one image, whatever library wrote them."""
+"""What a model is: pure functions of one image, whatever library wrote them."""
 
 from collections.abc import Callable
+import inspect
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -9,25 +10,34 @@ import jax.numpy as jnp
 
 from rdefense.types import Array, Key, PyTree
 
-__all__ = ['Classifier', 'classifier', 'max_pool', 'num_params']
+__all__ = ['Classifier', 'classifier', 'max_pool', 'num_params', 'train_batch']
 
 
 class Classifier(NamedTuple):
-  """A network as two pure functions.
+  """A network as pure functions.
 
   Attributes:
     init: `(key, x) -> params` for one image `x` `[H, W, C]`; consumes the key.
     apply: `(params, x) -> logits` `[num_classes]` for one image in [0, 1].
     num_classes: length of the logits.
+    train: `(params, x) -> (logits, params)` for a batch `[B, H, W, C]`, where
+      training needs the batch as a whole, as for its statistics, which the
+      params returned hold; None where each image is `apply`'s. See
+      `train_batch`.
   """
 
   init: Callable[[Key, Array], PyTree]
   apply: Callable[[PyTree, Array], Array]
   num_classes: int
+  train: Callable[[PyTree, Array], tuple[Array, PyTree]] | None = None
 
 
 def classifier(module: nn.Module, num_classes: int) -> Classifier:
-  """Wraps a Linen module that maps `[1, H, W, C]` to `[1, num_classes]`."""
+  """Wraps a Linen module that maps `[B, H, W, C]` to `[B, num_classes]`.
+
+  Of a module whose call takes `train`, what is not in the collection `params`
+  (running statistics) is updated by `Classifier.train`.
+  """
 
   def init(key: Key, x: Array) -> PyTree:
     return module.init(key, jnp.asarray(x)[None])
@@ -35,7 +45,33 @@ def classifier(module: nn.Module, num_classes: int) -> Classifier:
   def apply(params: PyTree, x: Array) -> Array:
     return module.apply(params, x[None])[0]
 
-  return Classifier(init, apply, num_classes)
+  def train(params: PyTree, x: Array) -> tuple[Array, PyTree]:
+    changing = [name for name in params if name != 'params']
+    logits, changed = module.apply(params, x, train=True, mutable=changing)
+    return logits, {**params, **changed}
+
+  takes_train = 'train' in inspect.signature(type(module).__call__).parameters
+  return Classifier(init, apply, num_classes, train if takes_train else None)
+
+
+def train_batch(
+  network: Classifier, params: PyTree, x: Array
+) -> tuple[Array, PyTree]:
+  """Logits of a batch as training sees them, and what it changes by itself.
+
+  Args:
+    network: any.
+    params: its parameters.
+    x: `[B, H, W, C]` in [0, 1].
+
+  Returns:
+    Logits `[B, num_classes]`, and `params` with the running statistics of the
+    network, if it has any, one batch further. The logits do not depend on
+    these, so their gradient there is zero.
+  """
+  if network.train is None:
+    return jax.vmap(network.apply, (None, 0))(params, x), params
+  return network.train(params, x)
 
 
 def max_pool(x: Array) -> Array:

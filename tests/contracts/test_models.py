@@ -1,4 +1,4 @@
-"""What every network promises behind `Classifier(init, apply)`."""
+"""What every network promises behind `Classifier`."""
 
 import chex
 import jax
@@ -23,6 +23,9 @@ MEMBERS = {
   'mnist_cnn': (
     lambda: models.mnist_cnn(4, widths=(2, 3), hidden=6),
     (7, 7, 1),
+  ),
+  'wide_resnet': (
+    lambda: models.wide_resnet(4, width=1, units=1), (8, 8, 3)
   ),
   'mobilenet': (lambda: models.mobilenet(TINY_MOBILENET, 4), (9, 7, 3)),
 }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from configs.paper.published import PAPER_A, PAPER_B, PUBLISHED
+from configs.paper.tables import TABLES
 from experiments import publish
 from rdefense import files, records
 
@@ -67,11 +68,29 @@ def test_the_papers_table_is_complete(dataset, eps):
 def test_the_papers_table_is_consistent():
   tables = {'binning': 'Table I', 'density': 'Table II', 'medoids': 'Table III'}
   for key, (value, source) in PAPER_A.items():
-    assert source == tables.get(key.split('/')[1], 'Table I')
+    codebook, *_ = key.split('/')[1].split('_k')
+    assert source == tables.get(codebook, 'Table I')
     assert 0 <= value <= 100 and round(value, 2) == value
     setting, _, condition = key.partition('/eps')
     if condition:
       assert value < PAPER_A[f'{setting}/clean'][0]
+
+
+def test_the_papers_tables_have_as_many_entries_as_it_prints():
+  # PROTOCOL A10: rows, and those of them that are not ImageNet's, which has no
+  # re-training; nor have the rows without discretization.
+  pairs = {'Table I': (38, 28), 'Table II': (54, 40), 'Table III': (10, 8)}
+  for table, (rows, others) in pairs.items():
+    found = [
+      (dataset, k, len(values))
+      for dataset, bases in TABLES[table].items()
+      for base in bases.values()
+      for k, values in base.items()
+    ]
+    assert len(found) == rows
+    assert sum(dataset != 'nips17' for dataset, _, _ in found) == others
+    for dataset, k, size in found:
+      assert size == (4 if k and dataset != 'nips17' else 2)
 
 
 def test_fashion_codes_coincide_in_tables_one_and_two():

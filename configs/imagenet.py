@@ -1,0 +1,72 @@
+"""Paper A's settings without re-training on ImageNet (Tables I, II and III).
+
+  python -m experiments.evaluate \
+    --config=configs/imagenet.py --workdir=runs/imagenet
+
+A natural network on the NIPS-2017 images, at eps 1/255, with nothing in front
+of it and behind codes fitted to the development images, which `small` is also
+judged on, having no others. The published attack takes one step. Words after a
+colon: codebook and number of codes as in `configs/cifar10.py`, and a preset:
+`small` has MobileNetV2 and 50 images, `paper` Inception-ResNet-v2 and all,
+`smoke` only shows that it runs. The word `adversarial` is for the weights of an
+ensemble-adversarially trained Inception-ResNet-v2, which are not published in
+the format read here: eps 4/255, 10 steps.
+"""
+
+import ml_collections
+
+from configs import cifar10, study
+from configs.paper import table_2a
+
+_ALPHA = 25.5
+_ADVERSARIAL = 'ens_adv_inception_resnet_v2.h5'
+
+
+def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
+  """`arg`: a preset, a codebook, a number of codes, natural or adversarial."""
+  chosen = study.words(
+    arg,
+    preset=('small', 'paper', 'smoke'),
+    codebook=('density', 'medoids', 'binning'),
+    k=('k300', *(f'k{k}' for k in cifar10.RADII if k != 300)),
+    base=('natural', 'adversarial'),
+  )
+  preset, num_codes = chosen['preset'], int(chosen['k'][1:])
+  paper, natural = preset == 'paper', chosen['base'] == 'natural'
+  eps, num_steps = (1 / 255, 1) if natural else (4 / 255, 10)
+  model = table_2a.MODELS['paper' if paper or not natural else 'small']
+  if not natural:
+    model = model | {'weights': _ADVERSARIAL}
+  few = 0 if paper else 50
+  steps = {
+    'num_steps': num_steps, 'step_size': 1 / 255, 'num_examples': few,
+    'curve_examples': few,
+  }
+  base = 'nat' if natural else 'adv'
+  config = study.of_defenses(
+    'nips17', 'nips17', model, eps,
+    runs={},
+    defenses=study.six_defenses(),
+    settings={
+      name: study.setting('', *study.SIX_SETTINGS[name][1:])
+      for name in (f'{base}_pre', f'disc_{base}_pre')
+    },
+    attacks={
+      f'pgd{num_steps}': study.attack_run('pgd', ('plain',), **steps),
+      'paper_a': study.attack_run(
+        'paper_a', ('transformed',), alpha=_ALPHA, **steps
+      ),
+      'adaptive': study.attack_run(
+        'adaptive', num_examples=few and 20, num_steps=10, alphas=(_ALPHA,)
+      ),
+    },
+  )
+  config.title = f'ImageNet: {num_codes} codes, no re-training'
+  config.preset, config.threat.unit, config.batch_size = preset, 255, 10
+  config.strip.attack = 'paper_a'
+  cifar10.with_codes(config, chosen['codebook'], num_codes)
+  config.codebook.split = 'test'
+  if preset == 'smoke':
+    study.smoke(config)
+    config.data.test_examples, config.batch_size = 2, 2
+  return config
