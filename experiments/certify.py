@@ -16,13 +16,13 @@ from pathlib import Path
 import time
 from typing import Any
 
-from absl import flags, logging
-from ml_collections import config_flags
+from absl import logging
 
 from configs import study
 from experiments import certificates, program, publish, votes
 from experiments.conditions import radius
 from experiments.pipelines import pipelines
+from experiments.study_flags import CONFIG, ONLY, PUBLISH, WORKDIR, require
 from experiments.workdir import fitted_codebook
 from rdefense import (
   build,
@@ -31,15 +31,6 @@ from rdefense import (
   provenance,
   records,
 )
-
-_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
-_WORKDIR = flags.DEFINE_string(
-  'workdir', None, 'Where everything is written.', required=True
-)
-_ONLY = flags.DEFINE_list(
-  'only', [], 'Settings to decide now, without a report; all if empty.'
-)
-_PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
 
 
 def certify(config, workdir, only=()) -> dict[str, Any]:
@@ -146,15 +137,15 @@ def _attacked(workdir, name, condition, rows) -> dict[str, dict[str, Any]]:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  config, workdir = _CONFIG.value, Path(_WORKDIR.value)
+  config, workdir = CONFIG.value, Path(WORKDIR.value)
   if 'certify' not in config:
     raise ValueError('the config has no entry certify: it says how to decide.')
   provenance.claim(workdir, config.to_dict())
-  study.check_settings(config, _ONLY.value)
-  results = certify(config, workdir, _ONLY.value)
+  study.check_settings(config, ONLY.value)
+  results = certify(config, workdir, ONLY.value)
   if not results:
     return
-  if _PUBLISH.value:
+  if PUBLISH.value:
     publish.publish(
       publish.RESULTS, certificates.entries(results, config.data.name)
     )
@@ -162,5 +153,5 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  flags.mark_flag_as_required('config')
+  require()
   program.run(main)

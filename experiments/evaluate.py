@@ -12,14 +12,14 @@ from pathlib import Path
 import time
 from typing import Any
 
-from absl import flags, logging
+from absl import logging
 import jax
-from ml_collections import config_flags
 
 from configs import study
 from configs.paper.published import PUBLISHED
 from experiments import conditions, pictures, program, publish
 from experiments.pipelines import pipelines
+from experiments.study_flags import CONFIG, ONLY, PUBLISH, WORKDIR, require
 from experiments.workdir import fitted_codebook
 from rdefense import (
   build,
@@ -32,15 +32,6 @@ from rdefense import (
   report,
 )
 from rdefense.data import batches
-
-_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
-_WORKDIR = flags.DEFINE_string(
-  'workdir', None, 'Where everything is written.', required=True
-)
-_ONLY = flags.DEFINE_list(
-  'only', [], 'Settings to attack now, without a report; all if empty.'
-)
-_PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
 
 # Role folded into the seed's key, unlike any training run's, and into that.
 _EVALUATE, _FREEZE = 1, 2
@@ -124,18 +115,18 @@ def _freeze(target: deployed.Target, root) -> deployed.Target:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  config, workdir = _CONFIG.value, _WORKDIR.value
+  config, workdir = CONFIG.value, WORKDIR.value
   provenance.claim(workdir, config.to_dict())
-  study.check_settings(config, _ONLY.value)
-  results = evaluate(config, workdir, _ONLY.value)
+  study.check_settings(config, ONLY.value)
+  results = evaluate(config, workdir, ONLY.value)
   if not results:
     return
-  if _PUBLISH.value:
+  if PUBLISH.value:
     prefix = publish.prefix(config.name, config.codebook_name)
     publish.publish(publish.RESULTS, publish.entries(results, prefix))
   print(Path(workdir) / 'report.html')
 
 
 if __name__ == '__main__':
-  flags.mark_flag_as_required('config')
+  require()
   program.run(main)

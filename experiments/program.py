@@ -3,15 +3,16 @@
 A bug of ours, or of a library, keeps its traceback.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import os
 import sys
 import traceback
 
 from absl import app, flags
+from absl.testing import flagsaver
 import jax
 
-__all__ = ['one_device_a_core', 'run']
+__all__ = ['call', 'one_device_a_core', 'run']
 
 _OURS = ('rdefense', 'experiments', 'configs', '__main__')
 
@@ -46,6 +47,26 @@ def run(main: Callable) -> None:
     if not _is_ours(error):
       raise
     _fail(error)
+
+
+def call(main: Callable, command: Sequence[str]) -> None:
+  """Runs another program in this process, as its command line would.
+
+  Args:
+    main: `(argv) -> None` of that program.
+    command: its name and arguments; what it records of how it was called.
+  """
+  before = sys.argv
+  sys.argv = list(command)
+  try:
+    with flagsaver.flagsaver():
+      flags.FLAGS.unparse_flags()
+      # What config_flags has defined for the entries of another config.
+      for name in [name for name in flags.FLAGS if '.' in name]:
+        delattr(flags.FLAGS, name)
+      main(flags.FLAGS(sys.argv))
+  finally:
+    sys.argv = before
 
 
 def _parsed(argv):

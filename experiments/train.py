@@ -8,14 +8,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from absl import flags, logging
+from absl import logging
 import jax
-from ml_collections import config_flags
 import numpy as np
 from tqdm import auto as tqdm
 
 from configs import study
 from experiments import program
+from experiments.study_flags import CONFIG, ONLY, WORKDIR, require
 from experiments.workdir import fitted_codebook, model_directory
 from rdefense import (
   build,
@@ -27,12 +27,6 @@ from rdefense import (
 )
 from rdefense.attacks import over_examples
 from rdefense.data import augment, gather, training_batch_indices
-
-_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
-_WORKDIR = flags.DEFINE_string(
-  'workdir', None, 'Where everything is written.', required=True
-)
-_ONLY = flags.DEFINE_list('only', [], 'Names of runs; all of them if empty.')
 
 _METHODS = ('natural', 'adversarial', 'certified')
 _INIT, _UPDATE, _ATTACK, _AUGMENT = range(4)  # roles folded into a run's key
@@ -185,20 +179,20 @@ def _lines_until(path: Path, step: int) -> list[dict]:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
-  config, workdir = _CONFIG.value, _WORKDIR.value
+  config, workdir = CONFIG.value, WORKDIR.value
   provenance.claim(workdir, config.to_dict())
   for name, run in config.runs.items():
     study.check_defense(config, f'run {name}', run.defense)
   known = study.in_order(config.runs)
-  for name in _ONLY.value:
+  for name in ONLY.value:
     if name not in known:
       listed = ', '.join(known)
       raise ValueError(f'--only={name} is no run of this config: {listed}.')
   for name in known:
-    if name in (_ONLY.value or known):
+    if name in (ONLY.value or known):
       train(config, workdir, name)
 
 
 if __name__ == '__main__':
-  flags.mark_flag_as_required('config')
+  require()
   program.run(main)
