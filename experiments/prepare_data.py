@@ -2,10 +2,14 @@
 
   python -m experiments.prepare_data --name=mnist,fashion_mnist
   python -m experiments.prepare_data --name=cifar10 --data_dir=/data/tfds
+  GTSRB_DIR=/data/gtsrb python -m experiments.prepare_data --name=gtsrb
 
 Preparing needs TensorFlow (`pip install rdefense[data]`) and a network;
 reading what was prepared needs neither. A dataset that is there already is
-left alone. The three take about 200 MB on disk, and the downloads as much.
+left alone. MNIST, Fashion-MNIST and CIFAR-10 take about 200 MB on disk, and the
+downloads as much. `gtsrb` is prepared from a folder with its archives extracted
+(see `rdefense.data.gtsrb`), which needs neither as well, and is downloaded
+where that folder is missing.
 """
 
 from collections.abc import Sequence
@@ -15,12 +19,14 @@ import os
 from absl import app, flags
 import tensorflow_datasets as tfds
 
-from rdefense.data import sources
+from rdefense.data import gtsrb, sources
+
+NAMES = (*sources.PREPARED_NAMES, 'gtsrb')
 
 _NAME = flags.DEFINE_list(
   'name',
   list(sources.PREPARED_NAMES),
-  f'Datasets to prepare, of {", ".join(sources.PREPARED_NAMES)}.',
+  f'Datasets to prepare, of {", ".join(NAMES)}.',
 )
 _DATA_DIR = flags.DEFINE_string(
   'data_dir',
@@ -37,40 +43,45 @@ def prepare(name: str, data_dir: str | os.PathLike[str] | None) -> str:
   """Prepares one dataset as ArrayRecord unless it is prepared already.
 
   Args:
-    name: one of `sources.PREPARED_NAMES`.
+    name: one of `NAMES`.
     data_dir: see `sources.data_directory`.
 
   Returns:
     The directory of the prepared files.
 
   Raises:
-    ValueError: if the name is unknown, or the directory holds the dataset in
-      another file format.
-    ModuleNotFoundError: if the dataset must be prepared and TensorFlow is
+    ValueError: if the name is unknown, the directory holds the dataset in
+      another file format, or the folder of `gtsrb` is not whole.
+    ModuleNotFoundError: if the dataset must be downloaded and TensorFlow is
       missing.
   """
-  if name not in sources.PREPARED_NAMES:
-    raise ValueError(
-      f'name must be one of {", ".join(sources.PREPARED_NAMES)}; got {name!r}'
-    )
+  if name not in NAMES:
+    raise ValueError(f'name must be one of {", ".join(NAMES)}; got {name!r}')
   directory = sources.data_directory(data_dir)
   try:
-    builder = tfds.builder(
-      name, data_dir=os.fspath(directory), file_format='array_record'
-    )
+    if name == 'gtsrb':
+      builder = gtsrb.gtsrb_builder(directory)
+    else:
+      builder = tfds.builder(
+        name, data_dir=os.fspath(directory), file_format='array_record'
+      )
   except ValueError as error:
     raise ValueError(
       f'{name} cannot be prepared as ArrayRecord in {directory}, likely '
       'because it is there in another file format: give another --data_dir'
     ) from error
   if not builder.is_prepared():
+    folder = gtsrb.gtsrb_directory(directory) if name == 'gtsrb' else None
+    is_here = folder is not None and any(folder.glob('*'))
     missing = [m for m in _NEEDED_TO_PREPARE if not importlib.util.find_spec(m)]
-    if missing:
+    if missing and not is_here:
+      instead = f', or extract its archives into {folder}' if folder else ''
       raise ModuleNotFoundError(
         f'preparing {name} needs {" and ".join(missing)}: run `pip install '
-        'rdefense[data]`'
+        f'rdefense[data]`{instead}'
       )
-    builder.download_and_prepare()
+    config = tfds.download.DownloadConfig(manual_dir=folder)
+    builder.download_and_prepare(download_config=config)
   return os.fspath(builder.data_path)
 
 

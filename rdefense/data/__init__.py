@@ -8,6 +8,11 @@ from rdefense.data.batches import (
   gather,
   training_batch_indices,
 )
+from rdefense.data.gtsrb import (
+  gtsrb_builder,
+  gtsrb_directory,
+  load_gtsrb,
+)
 from rdefense.data.nips17 import (
   load_nips17,
   nips17_builder,
@@ -22,7 +27,10 @@ __all__ = [
   'batches',
   'epoch_indices',
   'gather',
+  'gtsrb_builder',
+  'gtsrb_directory',
   'load',
+  'load_gtsrb',
   'load_nips17',
   'nips17_builder',
   'nips17_directory',

@@ -2,9 +2,11 @@
 
 `digits` comes with scikit-learn. `mnist`, `fashion_mnist` and `cifar10` are
 read from a directory that tensorflow-datasets has prepared as ArrayRecord;
-`python -m experiments.prepare_data --name=mnist` prepares one; `nips17` lies
-beside that directory, see `rdefense.data.nips17`. Pixels stay
-uint8 until `to_unit`, so that codebooks and certificates can work on integers.
+`python -m experiments.prepare_data --name=mnist` prepares one. `gtsrb` is read
+from there too where it is prepared, and otherwise, as `nips17` always, from a
+folder beside that directory; see `rdefense.data.gtsrb` and
+`rdefense.data.nips17`. Pixels stay uint8 until `to_unit`, so that codebooks and
+certificates can work on integers.
 
 >>> digits = load('digits', 'test')
 >>> digits.images.shape, digits.labels.shape, digits.num_classes
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 PREPARED_NAMES = ('mnist', 'fashion_mnist', 'cifar10')
-NAMES = ('digits', *PREPARED_NAMES, 'nips17')
+NAMES = ('digits', *PREPARED_NAMES, 'gtsrb', 'nips17')
 SPLITS = ('train', 'test')
 
 _DIGITS_TRAIN_SIZE = 1_297
@@ -66,20 +68,23 @@ def load(
   """Loads one split of a dataset.
 
   The order of the examples is fixed: that of the prepared files, which
-  tensorflow-datasets shuffled once (not the official order), and for `digits`
-  that of `numpy.random.RandomState(0).permutation(1797)`, whose first 1,297
-  entries are the training rows and whose last 500 are the test rows.
-  `RandomState` is used because NumPy has frozen its stream. The values 0..16
-  of `digits` become round(v * 255 / 16), 8 becoming 128.
+  tensorflow-datasets shuffled once (not the official order), that of the
+  official tables for `gtsrb` and `nips17`, and for `digits` that of
+  `numpy.random.RandomState(0).permutation(1797)`, whose first 1,297 entries
+  are the training rows and whose last 500 are the test rows. `RandomState` is
+  used because NumPy has frozen its stream. The values 0..16 of `digits` become
+  round(v * 255 / 16), 8 becoming 128.
 
   Args:
-    name: 'digits', 'mnist', 'fashion_mnist', 'cifar10' or 'nips17'.
+    name: 'digits', 'mnist', 'fashion_mnist', 'cifar10', 'gtsrb' or 'nips17'.
     split: 'train' or 'test'; 'nips17' has only the latter.
     data_dir: local directory that holds the prepared datasets; see
-      `data_directory` for the default. Not used for 'digits'.
+      `data_directory` for the default. Not used for 'digits'. What is not
+      prepared but lies in a folder is looked for beside it, or where GTSRB_DIR
+      and NIPS17_DIR say.
 
   Returns:
-    The examples that the prepared files hold.
+    The examples that the files hold.
 
   Raises:
     ValueError: if the name or the split is unknown, or the dataset is not
@@ -101,18 +106,26 @@ def load(
       raise ValueError(f"nips17 has only the split 'test'; got {split!r}")
     return nips17.load_nips17(nips17.nips17_directory(data_dir))
   directory = data_directory(data_dir)
-  if not any(directory.glob(f'{name}/*/dataset_info.json')):
+  is_prepared = any(directory.glob(f'{name}/*/dataset_info.json'))
+  if name == 'gtsrb' and not is_prepared:
+    from rdefense.data import gtsrb  # It imports this module.
+
+    return gtsrb.load_gtsrb(split, gtsrb.gtsrb_directory(data_dir))
+  if not is_prepared:
     raise ValueError(
       f'{name} is not prepared in {directory}: prepare it with `python -m '
       f'experiments.prepare_data --name={name}`, or point data_dir or the '
       'environment variable TFDS_DATA_DIR at the directory that has it'
     )
+  # Imported late: tensorflow-datasets brings it.
+  from google.protobuf import json_format
+
   try:
     return _load_prepared(name, split, directory)
-  except RuntimeError as error:
+  except (RuntimeError, OSError, ValueError, json_format.ParseError) as error:
     raise ValueError(
       f'{name} in {directory} cannot be read, likely because files are missing '
-      'or were prepared as TFRecord or by another version of '
+      'or damaged, or were prepared as TFRecord or by another version of '
       'tensorflow-datasets: prepare it afresh in another directory with '
       f'`python -m experiments.prepare_data --name={name} --data_dir=...`'
     ) from error

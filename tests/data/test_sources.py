@@ -1,5 +1,6 @@
 import functools
 import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -227,6 +228,25 @@ def _copy_without_records(data_dir, tmp_path):
 def test_incomplete_dataset_says_what_to_do(data_dir, tmp_path):
   directory = _copy_without_records(data_dir, tmp_path)
   with pytest.raises(ValueError, match='mnist in .* files are missing'):
+    load('mnist', 'test', directory)
+
+
+def _without_test_split(text):
+  info = json.loads(text)
+  info['splits'] = [s for s in info['splits'] if s['name'] != 'test']
+  return json.dumps(info)
+
+
+@pytest.mark.parametrize(
+  'damage',
+  [lambda text: '', lambda text: text[: len(text) // 2], _without_test_split],
+  ids=['empty', 'truncated', 'no-split'],
+)
+def test_damaged_description_says_what_to_do(data_dir, tmp_path, damage):
+  directory = _copy_without_records(data_dir, tmp_path)
+  (info,) = directory.glob('mnist/*/dataset_info.json')
+  info.write_text(damage(info.read_text()))
+  with pytest.raises(ValueError, match='mnist in .* files are .*damaged'):
     load('mnist', 'test', directory)
 
 
