@@ -239,10 +239,9 @@ def picture(lemma: list[dict[str, Any]]):
       )
   return plots.size_curves(
     curves,
-    promise=100 * (1 - _DELTA),
-    begins=first_promised() / _SIDE**2,
     title='Lemma 1: draws in which all 8 codes are found',
     xlabel=f'training images of {_SIDE}×{_SIDE} pixels',
+    promise=(100 * (1 - _DELTA), first_promised() / _SIDE**2),
   )
 
 

@@ -9,7 +9,6 @@ import sys
 import traceback
 
 from absl import app, flags
-from absl.testing import flagsaver
 import jax
 
 __all__ = ['call', 'one_device_a_core', 'run']
@@ -55,16 +54,17 @@ def call(main: Callable, command: Sequence[str]) -> None:
   Args:
     main: `(argv) -> None` of that program.
     command: its name and arguments; what it records of how it was called.
+      All flags have their defaults but for these, now and afterwards.
   """
   before = sys.argv
   sys.argv = list(command)
   try:
-    with flagsaver.flagsaver():
-      flags.FLAGS.unparse_flags()
-      # What config_flags has defined for the entries of another config.
-      for name in [name for name in flags.FLAGS if '.' in name]:
+    for name in list(flags.FLAGS):
+      if '.' in name:  # config_flags', for an entry of another config
         delattr(flags.FLAGS, name)
-      main(flags.FLAGS(sys.argv))
+      else:
+        flags.FLAGS[name].unparse()
+    main(flags.FLAGS(sys.argv))
   finally:
     sys.argv = before
 

@@ -355,20 +355,21 @@ def image_strip(
 
 def size_curves(
   curves: Mapping[str, Sequence[tuple[float, Tally]]],
-  promise: float,
-  begins: float,
   title: str,
   xlabel: str,
+  promise: tuple[float, float] | None = None,
+  printed: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> Figure:
-  """Shares against a size on a logarithmic axis, and what was promised.
+  """Shares against a size on a logarithmic axis, and what was said of them.
 
   Args:
     curves: name -> points `(size, tally)`, sizes above 0; bars are the exact
       intervals.
-    promise: the share, in percent, promised to all curves.
-    begins: the size from which on; what is promised is shaded.
     title: above the axes.
     xlabel: what the sizes are.
+    promise: a share, in percent, promised to all curves, and the size from
+      which on; what is promised is shaded.
+    printed: name of a curve -> a paper's points `(size, percent)`, dotted.
 
   Returns:
     The figure; shares run from 0 to 100% whatever the data.
@@ -395,20 +396,34 @@ def size_curves(
       color=colour, marker=marker, markersize=6.5, markeredgecolor='white',
       linewidth=1.9, elinewidth=1.1, capsize=2.5, clip_on=False, label=name,
     )  # fmt: skip
+    theirs = sorted((printed or {}).get(name, ()))
+    axes.plot(
+      [size for size, _ in theirs], [value for _, value in theirs], ':',
+      color=colour, marker=marker, markersize=5, markerfacecolor='white',
+      linewidth=1.1, clip_on=False,
+    )  # fmt: skip
   _style(axes)
-  every = [size for points in curves.values() for size, _ in points]
-  right = max(*every, begins) * 1.15
-  axes.fill_between(
-    [begins, right], promise, 100, color=_FAINT, alpha=0.28, linewidth=0,
-    label=f'promised: at least {promise:g}%',
-  )  # fmt: skip
+  if printed:
+    axes.plot([], [], ':', color=_FAINT, label='as printed')
+  every = [
+    size
+    for points in (*curves.values(), *(printed or {}).values())
+    for size, _ in points
+  ]
+  if promise:
+    share, begins = promise
+    every.append(begins)
+  left, right = min(every) / 1.15, max(every) * 1.15
+  if promise:
+    axes.fill_between(
+      [begins, right], share, 100, color=_FAINT, alpha=0.28, linewidth=0,
+      label=f'promised: at least {share:g}%',
+    )  # fmt: skip
   axes.set_xscale('log')
-  ticks = sorted(set(every))
+  ticks = sorted({size for points in curves.values() for size, _ in points})
   axes.set_xticks(ticks, [f'{size:g}' for size in ticks])
   axes.minorticks_off()
-  axes.set(
-    xlim=(min(*every, begins) / 1.15, right), ylim=(0, 101), xlabel=xlabel
-  )
+  axes.set(xlim=(left, right), ylim=(0, 101), xlabel=xlabel)
   axes.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
   axes.legend(
     loc='upper left', bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9.5

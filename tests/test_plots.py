@@ -197,7 +197,7 @@ def test_size_curves_show_shares_intervals_and_the_promise():
     name: [(10 * (1 + eps), tally) for eps, tally in points]
     for name, points in CURVES.items()
   }
-  figure = plots.size_curves(curves, 95, 11, 'found', 'images')
+  figure = plots.size_curves(curves, 'found', 'images', (95, 11))
   (axes,) = figure.axes
   assert axes.get_xscale() == 'log' and axes.get_ylim() == (0, 101)
   assert [t.get_text() for t in axes.get_xticklabels()] == ['10', '13']
@@ -214,8 +214,15 @@ def test_size_curves_show_shares_intervals_and_the_promise():
                 .startswith('promised')]  # fmt: skip
   corners = promise.get_paths()[0].vertices
   assert corners[:, 0].min() == 11 and corners[:, 1].min() == 95
+  paper = {'nat_pre': [(20.0, 70.0), (10.0, 99.0)]}
+  (axes,) = plots.size_curves(curves, 'found', 'k', printed=paper).axes
+  dotted = [line for line in axes.lines if line.get_linestyle() == ':']
+  assert [[10, 99], [20, 70]] in [
+    line.get_xydata().tolist() for line in dotted
+  ]
+  assert 'as printed' in [t.get_text() for t in axes.get_legend().get_texts()]
   with pytest.raises(ValueError, match='at least one point'):
-    plots.size_curves({'a': []}, 95, 11, 'found', 'images')
+    plots.size_curves({'a': []}, 'found', 'images')
 
 
 def test_png_is_readable_and_the_same_each_time():

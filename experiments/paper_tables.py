@@ -1,0 +1,210 @@
+"""Paper A's Tables I to III, from the records of their studies.
+
+A row has, of one number of codes, accuracy and accuracy under the published
+attack of the natural or adversarial model behind T and of the one re-trained
+there. What has not been run yet stays empty.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scipy import stats
+
+from configs.paper import catalogue, published
+from configs.paper.tables import TABLES
+from rdefense import document, files, plots, records, report
+
+__all__ = ['Row', 'conclusions', 'rows', 'write_table']
+
+_TABLES = {'table1': 'Table I', 'table2': 'Table II', 'table3': 'Table III'}
+_BASES = {'nat': 'natural', 'adv': 'adversarial'}
+_COLUMNS = (
+  'unchanged: accuracy', 'unchanged: attacked', 're-trained: accuracy',
+  're-trained: attacked',
+)
+
+
+class Row(NamedTuple):
+  """Of one table, data set and model.
+
+  Attributes:
+    base: `nat` or `adv`.
+    num_codes: 0 without discretization.
+    ours: fields of a tally for each of `printed`, None where not run.
+    printed: the paper's percentages.
+    results: of the run, None where there is none.
+  """
+
+  base: str
+  num_codes: int
+  ours: tuple[Mapping[str, Any] | None, ...]
+  printed: tuple[float, ...]
+  results: Mapping[str, Any] | None
+
+
+def rows(root, what: str, dataset: str) -> list[Row]:
+  """All rows of a table for one data set.
+
+  Args:
+    root: folder of the runs.
+    what: `table1`, `table2` or `table3`.
+    dataset: one of the table's.
+  """
+  table = _TABLES[what]
+  found = []
+  for base, printed in TABLES[table][dataset].items():
+    for num_codes, values in sorted(printed.items()):
+      # Without discretization every study of the data set has it.
+      numbers = [num_codes] if num_codes else [k for k in printed if k]
+      choices = [
+        _results(root, catalogue.codebook_workdir(dataset, table, k))
+        for k in numbers
+      ]
+      results = next(filter(None, choices), None)
+      keys = published.row_keys(table, dataset, base, num_codes)
+      ours = tuple(_tally(results, key) for key in keys[: len(values)])
+      found.append(Row(base, num_codes, ours, values, results))
+  return found
+
+
+def _results(root, workdir: str):
+  path = Path(root) / workdir / 'results.json'
+  return files.read_json(path) if path.exists() else None
+
+
+def _tally(results, key: str):
+  """Of a key such as `cifar10/density_k50/disc_nat_re/eps2/paper_a`."""
+  if results is None:
+    return None
+  parts = key.split('/')
+  settings = results['settings']
+  for i, part in enumerate(parts):
+    if part in settings:
+      condition = '/'.join(parts[i + 1 :])
+      return settings[part]['conditions'].get(condition)
+  return None
+
+
+def conclusions(dataset: str, found: list[Row]) -> Iterator[str]:
+  """What the paper concludes, each in one sentence with our figure.
+
+  Args:
+    dataset: that the rows are of.
+    found: rows of one table.
+  """
+  bare = {row.base: row for row in found if not row.num_codes}
+  behind = [row for row in found if row.num_codes and row.ours[1]]
+  for base, name in _BASES.items():
+    mine = [row for row in behind if row.base == base]
+    if not mine or base not in bare or not bare[base].ours[1]:
+      continue
+    accuracy, robust = (tally['percent'] for tally in bare[base].ours)
+    best = max(mine, key=lambda row: _attacked(row)[-1])
+    clean, attacked = (ours['percent'] for ours in best.ours[-2:])
+    yield (
+      f'{dataset}, {name} model: without codes {robust:.1f}% survive the '
+      f'published attack ({accuracy:.1f}% clean); the best of {len(mine)} '
+      f'codebooks, {best.num_codes} codes, leaves {attacked:.1f}% '
+      f'({clean:.1f}% clean).'
+    )
+    if len(mine) >= 4:
+      numbers = [row.num_codes for row in mine]
+      shares = [row.ours[1]['percent'] for row in mine]
+      rank = stats.spearmanr(numbers, shares).statistic
+      way = 'less' if rank < 0 else 'more'
+      yield (
+        f'{dataset}, {name} model behind T, unchanged: more codes, {way} '
+        f'robustness (rank correlation {rank:+.2f} over k = '
+        f'{", ".join(map(str, numbers))}).'
+      )
+
+
+def _attacked(row: Row) -> list[float]:
+  return [tally['percent'] for tally in row.ours[1::2] if tally]
+
+
+def write_table(root, what: str, dataset: str) -> Path | None:
+  """Writes `tables/<what>_<dataset>.md`, `.html` and a picture.
+
+  Args:
+    root: folder of the runs.
+    what: `table1`, `table2` or `table3`.
+    dataset: one of the table's.
+
+  Returns:
+    The page; None where nothing has been run yet.
+  """
+  found = rows(root, what, dataset)
+  runs = [row.results for row in found if row.results]
+  if not runs:
+    return None
+  title = f'{_TABLES[what]} of paper A: {dataset}'
+  stem = f'{what}_{dataset}'
+  blocks: list[tuple] = [
+    ('heading', 1, title),
+    (
+      'paragraph',
+      'Percent of test images, with exact 95% intervals; attacked as '
+      'published, which is no worst case: the report of each study has the '
+      '`adaptive` attack too. ' + _preset(runs),
+    ),
+    *(('paragraph', sentence) for sentence in conclusions(dataset, found)),
+    (
+      'table',
+      ('model', 'codes', *_COLUMNS, 'images'),
+      [_line(row) for row in found],
+    ),
+  ]
+  figures = {}
+  for base, name in _BASES.items():
+    curves, printed = _curves(found, base)
+    if max(map(len, curves.values()), default=0) > 1:
+      caption = f'{dataset}, {name} model: shares against the number of codes'
+      png = plots.encode_png(
+        plots.size_curves(curves, caption, 'codes', printed=printed)
+      )
+      figures[f'{stem}_{base}'] = png
+      blocks.append(('figure', f'{stem}_{base}', png, caption))
+  blocks += report.how_it_was_made(runs[-1])
+  return report.write_document(
+    Path(root) / 'tables', stem, title, blocks, figures
+  )
+
+
+def _preset(runs) -> str:
+  presets = sorted({run['preset'] for run in runs})
+  trained = sorted({run['config']['model']['name'] for run in runs})
+  return f'Preset {", ".join(presets)}; network {", ".join(trained)}.'
+
+
+def _line(row: Row) -> tuple:
+  cells = [
+    '–' if ours is None
+    else document.Compared(
+      ours['percent'], ours['low'], ours['high'], value,
+      'the paper',
+    )
+    for ours, value in zip(row.ours, row.printed, strict=True)
+  ]  # fmt: skip
+  cells += [''] * (len(_COLUMNS) - len(cells))
+  sizes = sorted({ours['total'] for ours in row.ours if ours})
+  codes = str(row.num_codes) if row.num_codes else 'no codes'
+  return (_BASES[row.base], codes, *cells, ', '.join(f'{n:,}' for n in sizes))
+
+
+def _curves(found: list[Row], base: str):
+  """Ours and the paper's against the number of codes, by column."""
+  curves: dict[str, list[tuple[float, records.Tally]]] = {}
+  printed: dict[str, list[tuple[float, float]]] = {}
+  for row in found:
+    if row.base != base or not row.num_codes:
+      continue
+    for name, ours, value in zip(
+      _COLUMNS, row.ours, row.printed, strict=False
+    ):
+      printed.setdefault(name, []).append((row.num_codes, value))
+      if ours:
+        tally = records.tally_of(ours)
+        curves.setdefault(name, []).append((row.num_codes, tally))
+  return curves, {name: printed[name] for name in curves}

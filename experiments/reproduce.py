@@ -1,0 +1,180 @@
+"""Any table or figure of both papers by name: trains, attacks, proves, shows.
+
+  python -m experiments.reproduce --list
+  python -m experiments.reproduce --what=table2 --dataset=cifar10
+  python -m experiments.reproduce --what=all --preset=smoke
+
+What is missing is run, one program after another in this process, as their
+command lines would; `configs/paper/catalogue.py` has the list. Runs go to
+`--root`, which keeps a journal: what is in there is not run again, and what a
+killed run has begun is resumed by its program. One that fails is told at the
+end, with the others done. Tables I to III are written to `tables`, beside the
+paper's; every other report is that of its workdir. `--preset=small` is for two
+cores, `paper` for a GPU, `smoke` only shows that it runs, on the first data set
+of each, with the fewest codes.
+"""
+
+import importlib
+from pathlib import Path
+import shlex
+import sys
+import time
+import traceback
+
+from absl import flags, logging
+
+from configs.paper import catalogue
+from configs.paper.catalogue import CATALOGUE, Job
+from experiments import paper_tables, program
+from rdefense import files, provenance
+
+__all__ = ['chosen', 'reproduce']
+
+_WHAT = flags.DEFINE_list('what', [], 'Tables and figures, or `all`.')
+_DATASET = flags.DEFINE_list('dataset', [], 'Data sets; all if empty.')
+_PRESET = flags.DEFINE_enum(
+  'preset', 'small', ['small', 'paper', 'smoke'], 'How large.'
+)
+_ROOT = flags.DEFINE_string(
+  'root', None, 'Folder of all runs; runs, or runs/<preset> if not small.'
+)
+_LIST = flags.DEFINE_bool('list', False, 'Prints what there is.')
+_DRY = flags.DEFINE_bool('dry_run', False, 'Prints what would be run.')
+
+_JOURNAL = 'reproduced.json'
+_TABLES = ('table1', 'table2', 'table3')
+
+
+def chosen(what, datasets, preset: str) -> list[tuple[str, str]]:
+  """Names of tables and figures, each with one data set of theirs.
+
+  Args:
+    what: names, or `all`.
+    datasets: to take; all if empty, but the first of each in a smoke run.
+    preset: small, paper or smoke.
+
+  Raises:
+    ValueError: on a name that is none, or a data set that is none of theirs.
+
+  >>> chosen(['table3', 'table4'], ['mnist'], 'small')
+  [('table3', 'mnist'), ('table4', '')]
+  """
+  names = list(CATALOGUE) if 'all' in what else list(what)
+  unknown = [name for name in names if name not in CATALOGUE]
+  if unknown or not names:
+    raise ValueError(
+      f'--what={",".join(what)} is no table or figure; there are: all, '
+      f'{", ".join(CATALOGUE)} (see --list).'
+    )
+  known = {d for name in names for d in CATALOGUE[name].datasets if d}
+  for dataset in datasets:
+    if dataset not in known:
+      raise ValueError(
+        f'--dataset={dataset} is none of {", ".join(names)}: '
+        f'{", ".join(sorted(known)) or "they have one each"}.'
+      )
+  found = []
+  for name in names:
+    mine = [d for d in CATALOGUE[name].datasets if not d or d in datasets]
+    if not datasets:
+      mine = list(CATALOGUE[name].datasets)
+      mine = mine[:1] if preset == 'smoke' else mine
+    found += [(name, dataset) for dataset in mine]
+  return found
+
+
+def reproduce(
+  pairs: list[tuple[str, str]], preset: str, root: Path, dry_run: bool = False
+) -> list[Job]:
+  """Runs what is missing and writes the tables.
+
+  Args:
+    pairs: as `chosen` gives them.
+    preset: small, paper or smoke.
+    root: folder of all runs; keeps `reproduced.json`.
+    dry_run: whether to print the command lines only.
+
+  Returns:
+    The jobs that failed; their tracebacks have been printed.
+  """
+  every = [job for pair in pairs for job in catalogue.jobs(*pair, preset)]
+  todo = list(dict.fromkeys(every))
+  failed = []
+  for i, job in enumerate(todo, 1):
+    line = _line(job, root)
+    if dry_run:
+      print(line)
+    elif line in _journal(root):
+      print(f'[{i}/{len(todo)}] done before: {line}')
+    else:
+      print(f'[{i}/{len(todo)}] {line}', flush=True)
+      if not _run(job, root, line):
+        failed.append(job)
+  if not dry_run:
+    for what, dataset in pairs:
+      if what in _TABLES and (page := _table(root, what, dataset)):
+        print(page)
+  return failed
+
+
+def _line(job: Job, root: Path) -> str:
+  words = [f'experiments.{job.program}', *job.arguments(str(root))]
+  return shlex.join(['python', '-m', *words])
+
+
+def _journal(root: Path) -> dict:
+  path = root / _JOURNAL
+  return files.read_json(path) if path.exists() else {}
+
+
+def _run(job: Job, root: Path, line: str) -> bool:
+  """Whether a job ended well; it is in the journal then."""
+  begin = time.time()
+  main = importlib.import_module(f'experiments.{job.program}').main
+  try:
+    program.call(main, [job.program, *job.arguments(str(root))])
+  except (Exception, SystemExit):
+    traceback.print_exc()
+    return False
+  about = provenance.environment()
+  kept = {name: about[name] for name in ('commit', 'dirty', 'date', 'device')}
+  journal = _journal(root) | {line: kept | {'seconds': time.time() - begin}}
+  files.write_json(root / _JOURNAL, journal)
+  return True
+
+
+def _table(root: Path, what: str, dataset: str) -> Path | None:
+  return paper_tables.write_table(root, what, dataset)
+
+
+def _listing() -> str:
+  wide = max(map(len, CATALOGUE))
+  lines = [
+    f'{name:{wide}}  {item.title}'
+    + (f' [{", ".join(item.datasets)}]' if any(item.datasets) else '')
+    for name, item in CATALOGUE.items()
+  ]
+  return '\n'.join(lines)
+
+
+def main(argv):
+  del argv
+  if _LIST.value:
+    print(_listing())
+    return
+  logging.set_verbosity(logging.WARNING)
+  preset = _PRESET.value
+  default = Path('runs') if preset == 'small' else Path('runs') / preset
+  root = Path(_ROOT.value) if _ROOT.value else default
+  pairs = chosen(_WHAT.value, _DATASET.value, preset)
+  begin = time.time()
+  failed = reproduce(pairs, preset, root, _DRY.value)
+  for job in failed:
+    print('failed:', _line(job, root), file=sys.stderr)
+  print(f'{len(failed)} failed; {time.time() - begin:.0f} s')
+  if failed:
+    sys.exit(1)
+
+
+if __name__ == '__main__':
+  program.run(main)
