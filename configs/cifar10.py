@@ -98,7 +98,6 @@ def color_like(
     study.smoke(config)
     for run in config.runs.values():
       run.num_steps, run.batch_size = 2, 16
-    config.radii_of = {}
   return config
 
 
