@@ -8,8 +8,7 @@ are whole levels of 255, who is nearest to v is decided by inequalities
 and so is whether v lies in a ball of radius t. The least t at which a code is
 reached is therefore a whole number of half levels, and so are the channels of
 some v at which it is: points half a level apart see every code that any real
-pixel sees, and of a radius only the whole half levels count. The ball of pixels
-*nearer* than eps is the one half a level smaller.
+pixel sees, and of a radius only the whole half levels count.
 
 A code may be nearest only together with others: in l_inf two codes can be
 equally near all over a region. `RULES` says what counts:
@@ -41,7 +40,7 @@ import numpy as np
 
 from rdefense import checks
 
-__all__ = ['RULES', 'num_reached', 'whole_levels']
+__all__ = ['RULES', 'nearer_than', 'num_reached', 'whole_levels']
 
 RULES = ('tied', 'given')
 _BLOCK = 16  # lattice points a side; cells are bounded in whole blocks
@@ -92,6 +91,21 @@ def num_reached(
     )
     counts[inside] += cell
   return counts
+
+
+def nearer_than(eps: float) -> float:
+  """The radius whose closed ball sees what the open one of radius eps does.
+
+  At the end of the closed ball levels may tie that are apart all over the open
+  one.
+
+  Args:
+    eps: in [0, 1] pixel units, above 0.
+
+  >>> 255 * nearer_than(8 / 255), 255 * nearer_than(0.3)
+  (7.5, 76.0)
+  """
+  return max(0, math.ceil(510 * float(eps) - _TOLERANCE) - 1) / 510
 
 
 def whole_levels(codes) -> np.ndarray:
@@ -150,7 +164,8 @@ def _around(places: np.ndarray, side: int) -> list[tuple[slice, ...]]:
 
 
 def _flat(mask: np.ndarray, axis: int) -> np.ndarray:
-  return mask.any(tuple(a for a in range(mask.ndim) if a != axis))
+  others = tuple(a for a in range(mask.ndim) if a != axis)
+  return np.asarray(mask.any(others))
 
 
 def _grown(
