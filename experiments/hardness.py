@@ -138,7 +138,7 @@ def of_case(case: Case, codes, images, colors, folder: Path) -> dict[str, Any]:
   """
   path = folder / f'{case.name}.npz'
   parts = (np.ascontiguousarray(part) for part in (codes, images, *colors))
-  of = np.array([zlib.crc32(part) for part in parts])
+  of = np.array([zlib.crc32(part.data) for part in parts])
   if path.is_file():
     with np.load(path) as file:
       found = dict(file)
