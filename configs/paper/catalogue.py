@@ -7,7 +7,7 @@ trained once: other codebooks of a data set take its undefended ones.
 >>> [job.workdir for job in jobs('table3', 'mnist', 'small')]
 ['mnist', 'mnist_medoids', 'mnist_medoids']
 >>> print(' '.join(jobs('table3', 'mnist', 'small')[0].arguments('runs')))
---config=configs/mnist.py:small --workdir=runs/mnist --only=nat,adv
+--config=configs/mnist.py:small --workdir=runs/mnist --only=nat,adv_fast,adv
 """
 
 from collections.abc import Iterator, Sequence
@@ -150,10 +150,13 @@ def _jobs(what: str, dataset: str, preset: str) -> Iterator[Job]:
       for program in ('evaluate', 'certify'):
         yield Job(program, f'paper/table_4.py:{preset}', 'table_4', 'mnist')
     case 'figure5' | 'figure6' | 'figure7':
-      options = (f'--dataset={dataset}', *_quick(preset))
-      yield Job('hardness', '', f'hardness_{dataset}', options=options)
+      images = 'digits' if preset == 'smoke' else dataset
+      yield Job(
+        'hardness', '', f'hardness_{images}', options=(f'--dataset={images}',)
+      )
     case 'model':
-      yield Job('idealized', '', 'idealized', options=_quick(preset))
+      quick = ('--quick',) if preset == 'smoke' else ()
+      yield Job('idealized', '', 'idealized', options=quick)
     case 'knowledge':
       yield from _knowledge(dataset, preset)
     case _:
@@ -229,7 +232,3 @@ def _paper_b(what: str, preset: str) -> Iterator[Job]:
       yield Job(
         'evaluate', f'paper/figure_2.py:{preset},adv', 'figure_2_adv', 'mnist'
       )
-
-
-def _quick(preset: str) -> tuple[str, ...]:
-  return ('--quick',) if preset == 'smoke' else ()
