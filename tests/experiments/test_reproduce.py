@@ -1,0 +1,158 @@
+"""Tables and figures by name: what there is, what is run, and what is not."""
+
+import json
+from pathlib import Path
+import subprocess
+import sys
+
+import pytest
+
+from configs.paper import catalogue, published
+from configs.paper.tables import TABLES
+from experiments import paper_tables, program, reproduce
+from rdefense import records
+
+ROOT = Path(__file__).parents[2]
+PRESETS = ('small', 'paper', 'smoke')
+
+
+@pytest.mark.parametrize('name', catalogue.CATALOGUE)
+def test_every_job_is_a_program_with_a_config(name):
+  for dataset in catalogue.CATALOGUE[name].datasets:
+    for preset in PRESETS:
+      found = catalogue.jobs(name, dataset, preset)
+      assert found and len(set(found)) == len(found)
+      for job in found:
+        assert (ROOT / 'experiments' / f'{job.program}.py').is_file()
+        config, _, words = job.config.partition(':')
+        assert not config or (ROOT / 'configs' / config).is_file()
+        assert not config or preset in words.split(',')
+      made = [job.workdir for job in found]
+      for i, job in enumerate(found):
+        assert not job.pretrained or job.pretrained in made[:i]
+
+
+def test_every_table_and_figure_of_both_papers_is_there():
+  names = {f'table{i}' for i in range(1, 5)}
+  names |= {f'figure{i}' for i in range(1, 8)}
+  names |= {'b_table1', 'b_table2a', 'b_table2b', 'b_figure2', 'b_figure3'}
+  names |= {f'b_figure4{part}' for part in 'abcd'}
+  assert names <= set(catalogue.CATALOGUE)
+
+
+def test_every_row_of_the_tables_has_a_workdir():
+  for what, table in (
+    ('table1', 'Table I'), ('table2', 'Table II'), ('table3', 'Table III')
+  ):  # fmt: skip
+    for dataset, bases in TABLES[table].items():
+      assert dataset in catalogue.CATALOGUE[what].datasets
+      made = {job.workdir for job in catalogue.jobs(what, dataset, 'small')}
+      for num_codes in filter(None, bases['nat']):
+        workdir = catalogue.codebook_workdir(dataset, table, num_codes)
+        assert workdir in made
+
+
+@pytest.mark.parametrize(
+  'what, datasets, words',
+  [
+    ([], [], '--what= is no table or figure; there are: all, table1'),
+    (['table9'], [], '--what=table9 is no table'),
+    (['table2'], ['svhn'], '--dataset=svhn is none of table2: cifar10'),
+  ],
+)
+def test_a_mistake_is_one_sentence(what, datasets, words):
+  with pytest.raises(ValueError, match=words):
+    reproduce.chosen(what, datasets, 'small')
+
+
+def test_a_smoke_run_takes_the_first_data_set_of_each():
+  found = reproduce.chosen(['all'], [], 'smoke')
+  assert [name for name, _ in found] == list(catalogue.CATALOGUE)
+  every = reproduce.chosen(['all'], [], 'small')
+  assert set(found) < set(every)
+
+
+def test_what_is_in_the_journal_is_not_run_again(tmp_path, monkeypatch, capsys):
+  called, broken = [], {'mnist_medoids'}
+
+  def call(main, command):
+    assert callable(main)
+    workdir = Path(command[2 + ('pretrained' in command[2])].split('=')[1])
+    called.append((command[0], workdir.name))
+    if workdir.name in broken:
+      raise ValueError('on purpose')
+
+  monkeypatch.setattr(program, 'call', call)
+  pairs = [('table3', 'mnist'), ('table2', 'mnist')]
+  first = reproduce.reproduce(pairs, 'small', tmp_path)
+  assert called == [
+    ('train', 'mnist'), ('train', 'mnist_medoids'),
+    ('evaluate', 'mnist_medoids'), ('train', 'mnist'), ('evaluate', 'mnist'),
+  ]  # fmt: skip
+  assert [job.workdir for job in first] == ['mnist_medoids'] * 2
+  assert 'on purpose' in capsys.readouterr().err
+  assert len(json.loads((tmp_path / 'reproduced.json').read_text())) == 3
+  called.clear()
+  broken.clear()
+  assert not reproduce.reproduce(pairs, 'small', tmp_path)
+  assert [workdir for _, workdir in called] == ['mnist_medoids'] * 2
+
+
+def test_a_dry_run_prints_command_lines_and_runs_nothing(tmp_path, capsys):
+  assert not reproduce.reproduce(
+    [('figure3', '')], 'paper', tmp_path / 'runs', dry_run=True
+  )
+  first, *_, last = capsys.readouterr().out.splitlines()
+  assert first.startswith('python -m experiments.train --config=configs/cifar')
+  assert 'k50,train' in last and not (tmp_path / 'runs').exists()
+
+
+def results(keys):
+  """As of an evaluation in which every condition has 30 of 40 right."""
+  tally = records.tally([True] * 30 + [False] * 10)._asdict()
+  settings = {}
+  for key in keys:
+    rest = key.split('/')
+    start = 2 if rest[1].startswith(('density', 'binning', 'medoids')) else 1
+    conditions = settings.setdefault(rest[start], {'conditions': {}})
+    conditions['conditions']['/'.join(rest[start + 1 :])] = tally
+  return {
+    'settings': settings, 'preset': 'small', 'command': 'python',
+    'config': {'model': {'name': 'mnist_cnn'}}, 'environment': {},
+  }
+
+
+def test_a_table_shows_ours_beside_the_papers(tmp_path):
+  assert paper_tables.write_table(tmp_path, 'table3', 'mnist') is None
+  keys = [
+    key
+    for base in ('nat', 'adv')
+    for num_codes in (0, 2)
+    for key in published.row_keys('Table III', 'mnist', base, num_codes)
+  ]
+  folder = tmp_path / 'mnist_medoids'
+  folder.mkdir()
+  (folder / 'results.json').write_text(json.dumps(results(keys)))
+  found = paper_tables.rows(tmp_path, 'table3', 'mnist')
+  assert [(row.base, row.num_codes) for row in found] == [
+    ('nat', 2), ('adv', 2)
+  ]  # fmt: skip
+  assert all(cell['percent'] == 75 for row in found for cell in row.ours)
+  page = paper_tables.write_table(tmp_path, 'table3', 'mnist')
+  text = page.with_suffix('.md').read_text()
+  assert text.count('75.00') == 8
+  for value in ('98.81, −23.81', '75.43, −0.43', '98.99', '92.20'):
+    assert value in text
+
+
+@pytest.mark.slow
+def test_everything_runs_at_smoke(tmp_path):
+  subprocess.run(
+    [
+      sys.executable, '-m', 'experiments.reproduce', '--what=all',
+      '--preset=smoke', f'--root={tmp_path}',
+    ],
+    check=True, cwd=ROOT,
+  )  # fmt: skip
+  journal = json.loads((tmp_path / 'reproduced.json').read_text())
+  assert len(journal) >= 30
