@@ -12,17 +12,16 @@ settings at the same radii, no example certified behind a codebook may be
 broken. `--publish` puts the shares into docs/results.json.
 """
 
-from pathlib import Path
 import time
 from typing import Any
 
 from absl import logging
 
 from configs import study
-from experiments import certificates, program, publish, votes
+from experiments import certificates, program, publish, study_flags, votes
 from experiments.conditions import radius
 from experiments.pipelines import pipelines
-from experiments.study_flags import CONFIG, ONLY, PUBLISH, WORKDIR, require
+from experiments.study_flags import CONFIG, ONLY, PUBLISH, require
 from experiments.workdir import fitted_codebook
 from rdefense import (
   build,
@@ -137,7 +136,7 @@ def _attacked(workdir, name, condition, rows) -> dict[str, dict[str, Any]]:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  config, workdir = CONFIG.value, Path(WORKDIR.value)
+  config, workdir = CONFIG.value, study_flags.workdir()
   if 'certify' not in config:
     raise ValueError('the config has no entry certify: it says how to decide.')
   provenance.claim(workdir, config.to_dict())

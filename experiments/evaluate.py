@@ -17,9 +17,9 @@ import jax
 
 from configs import study
 from configs.paper.published import PUBLISHED
-from experiments import conditions, pictures, program, publish
+from experiments import conditions, pictures, program, publish, study_flags
 from experiments.pipelines import pipelines
-from experiments.study_flags import CONFIG, ONLY, PUBLISH, WORKDIR, require
+from experiments.study_flags import CONFIG, ONLY, PUBLISH, require
 from experiments.workdir import fitted_codebook
 from rdefense import (
   build,
@@ -115,7 +115,7 @@ def _freeze(target: deployed.Target, root) -> deployed.Target:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  config, workdir = CONFIG.value, WORKDIR.value
+  config, workdir = CONFIG.value, study_flags.workdir()
   provenance.claim(workdir, config.to_dict())
   study.check_settings(config, ONLY.value)
   results = evaluate(config, workdir, ONLY.value)
@@ -124,7 +124,7 @@ def main(argv):
   if PUBLISH.value:
     prefix = publish.prefix(config.name, config.codebook_name)
     publish.publish(publish.RESULTS, publish.entries(results, prefix))
-  print(Path(workdir) / 'report.html')
+  print(workdir / 'report.html')
 
 
 if __name__ == '__main__':

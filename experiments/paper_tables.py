@@ -99,9 +99,9 @@ def conclusions(dataset: str, found: list[Row]) -> Iterator[str]:
     mine = [row for row in behind if row.base == base]
     if not mine or base not in bare or not bare[base].ours[1]:
       continue
-    accuracy, robust = (tally['percent'] for tally in bare[base].ours)
-    best = max(mine, key=lambda row: _attacked(row)[-1])
-    clean, attacked = (ours['percent'] for ours in best.ours[-2:])
+    accuracy, robust = _percent(bare[base])
+    best = max(mine, key=lambda row: _percent(row)[-1])
+    clean, attacked = _percent(best)[-2:]
     yield (
       f'{dataset}, {name} model: without codes {robust:.1f}% survive the '
       f'published attack ({accuracy:.1f}% clean); the best of {len(mine)} '
@@ -110,7 +110,7 @@ def conclusions(dataset: str, found: list[Row]) -> Iterator[str]:
     )
     if len(mine) >= 4:
       numbers = [row.num_codes for row in mine]
-      shares = [row.ours[1]['percent'] for row in mine]
+      shares = [_percent(row)[1] for row in mine]
       rank = stats.spearmanr(numbers, shares).statistic
       way = 'less' if rank < 0 else 'more'
       yield (
@@ -120,8 +120,8 @@ def conclusions(dataset: str, found: list[Row]) -> Iterator[str]:
       )
 
 
-def _attacked(row: Row) -> list[float]:
-  return [tally['percent'] for tally in row.ours[1::2] if tally]
+def _percent(row: Row) -> list[float]:
+  return [tally['percent'] for tally in row.ours if tally]
 
 
 def write_table(root, what: str, dataset: str) -> Path | None:

@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import auto as tqdm
 
 from configs import study
-from experiments import program
-from experiments.study_flags import CONFIG, ONLY, WORKDIR, require
+from experiments import program, study_flags
+from experiments.study_flags import CONFIG, ONLY, require
 from experiments.workdir import fitted_codebook, model_directory
 from rdefense import (
   build,
@@ -179,7 +179,7 @@ def _lines_until(path: Path, step: int) -> list[dict]:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
-  config, workdir = CONFIG.value, WORKDIR.value
+  config, workdir = CONFIG.value, study_flags.workdir()
   provenance.claim(workdir, config.to_dict())
   for name, run in config.runs.items():
     study.check_defense(config, f'run {name}', run.defense)
