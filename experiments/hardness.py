@@ -29,7 +29,7 @@ from tqdm import auto as tqdm
 from experiments import program, publish
 from experiments.codebooks import histogram
 from experiments.publish import Entry
-from rdefense import checks, data, files, interactive, plots_hardness, report
+from rdefense import checks, data, files, interactive, plots, report
 from rdefense.analysis import equivalence, neighborhoods
 from rdefense.analysis.separability import PARTS, changed, separability
 from rdefense.certify.lattice import RULES, nearer_than, num_reached
@@ -231,7 +231,7 @@ def pictures(study: Study, results) -> dict[str, bytes]:
   )
   name = results['dataset']
   figures = {
-    'figure_5': plots_hardness.distributions(
+    'figure_5': plots.distributions(
       {
         f'{case.book}, ε = {_radius(study, case.eps)}': curve
         for case, curve in curves.items()
@@ -248,7 +248,7 @@ def pictures(study: Study, results) -> dict[str, bytes]:
   channels = ('red', 'green', 'blue') if len(counts) == 3 else ('pixels',)
   near = f'training pixels within {_NEAR} levels'
   if len(counts) == 3:
-    figures['figure_6'] = plots_hardness.color_cube(
+    figures['figure_6'] = plots.color_cube(
       {
         f'{n:,} pixels, by {scale}': _points(colors, cube, n)
         for n, scale in zip(_SHOWN, ('size', 'logarithm'), strict=True)
@@ -257,16 +257,16 @@ def pictures(study: Study, results) -> dict[str, bytes]:
       f'{name}: {near}',
     )
   else:
-    figures['figure_6'] = plots_hardness.levels(
+    figures['figure_6'] = plots.levels(
       {near: cube}, f'{name}: neighbourhood sizes', near
     )
-  figures['figure_7'] = plots_hardness.levels(
+  figures['figure_7'] = plots.levels(
     dict(zip(channels, counts, strict=True)),
     f'{name}: pixels by level',
     'training pixels',
   )
   return {
-    name: plots_hardness.encode_png(figure) for name, figure in figures.items()
+    name: plots.encode_png(figure) for name, figure in figures.items()
   }
 
 

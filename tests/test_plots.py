@@ -12,6 +12,7 @@ from PIL import Image
 import pytest
 
 from rdefense import plots, records
+from rdefense.plots import curves, style, training
 
 CURVES = {
   'nat_pre': [
@@ -38,7 +39,7 @@ def test_curves_show_accuracy_and_the_exact_interval():
   lines = [
     line
     for line in axes.lines
-    if len(line.get_xdata()) == 2 and line.get_marker() in plots._MARKERS
+    if len(line.get_xdata()) == 2 and line.get_marker() in style.MARKERS
   ]
   assert len(lines) == len(CURVES)
   for line, points in zip(lines, CURVES.values(), strict=True):
@@ -68,7 +69,7 @@ def test_curves_are_labelled_where_they_end_without_overlap():
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=9))
 def test_labels_keep_their_distance_their_order_and_the_axes(heights):
   heights = sorted(heights)
-  spread = plots._spread(heights, gap=6.5, low=1, high=99)
+  spread = curves._spread(heights, gap=6.5, low=1, high=99)
   assert np.all(np.diff(spread) >= 6.5 - 1e-9)
   assert spread.min() >= 1 - 1e-9 and spread.max() <= 99 + 1e-9
   inside = np.clip(heights, 1, 99)
@@ -176,7 +177,7 @@ def test_running_mean_is_the_mean_of_a_centred_window(values):
     for i in range(len(values))
   ]
   np.testing.assert_allclose(
-    plots._running_mean(np.array(values)), expected, atol=1e-8
+    training._running_mean(np.array(values)), expected, atol=1e-8
   )
 
 

@@ -1,8 +1,8 @@
 """Pictures of how hard a dataset is to defend: paper A's Figures 5, 6 and 7.
 
 >>> figure = distributions({'eps 0.3': ([0.1, 0.2], [0.5, 1.0])}, {}, 'Demo')
->>> encode_png(figure, dpi=30)[:4]
-b'\\x89PNG'
+>>> len(figure.axes)
+1
 
 References:
   Chen et al., 2019, https://arxiv.org/abs/1805.07816, Figures 5 to 7.
@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, PercentFormatter
 import numpy as np
 
-from rdefense.plots import _COLOURS, _FAINT, _INK, _style, _title, encode_png
+from rdefense.plots.style import COLOURS, FAINT, INK, headline, style
 
-__all__ = ['color_cube', 'distributions', 'encode_png', 'levels']
+__all__ = ['color_cube', 'distributions', 'levels']
 
 _DASHES = ('-', '--', ':', '-.')
 
@@ -42,7 +42,7 @@ def distributions(
     raise ValueError('distributions needs at least one point a curve.')
   figure = Figure(figsize=(8.4, 4.2), layout='constrained')
   axes = figure.subplots()
-  looks = zip(_COLOURS, itertools.cycle(_DASHES))
+  looks = zip(COLOURS, itertools.cycle(_DASHES))
   for (name, (points, shares)), (colour, dash) in zip(
     curves.items(), itertools.cycle(looks)
   ):
@@ -54,11 +54,11 @@ def distributions(
     )  # fmt: skip
   for name, value in published.items():
     axes.plot(
-      [value], [50], marker='v', color=_INK, markersize=9, linestyle='none',
+      [value], [50], marker='v', color=INK, markersize=9, linestyle='none',
       label=f'{name}: {value:g}', zorder=4,
     )  # fmt: skip
-  _style(axes)
-  axes.axhline(50, color=_FAINT, linewidth=0.8, linestyle=':')
+  style(axes)
+  axes.axhline(50, color=FAINT, linewidth=0.8, linestyle=':')
   axes.set(
     xlim=(0, None), ylim=(0, 101),
     xlabel='hardness: log of the number of classes in the ball, of all classes',
@@ -68,7 +68,7 @@ def distributions(
   axes.legend(
     loc='upper left', bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=9
   )
-  _title(axes, title)
+  headline(axes, title)
   return figure
 
 
@@ -91,7 +91,7 @@ def color_cube(
   """
   figure = Figure(figsize=(5.0 * len(panels), 4.6), layout='constrained')
   figure.suptitle(
-    title, x=0.01, ha='left', color=_INK, fontsize=11, fontweight='bold'
+    title, x=0.01, ha='left', color=INK, fontsize=11, fontweight='bold'
   )
   for number, (name, (colors, sizes)) in enumerate(panels.items(), 1):
     if colors.shape != (len(sizes), 3):
@@ -110,10 +110,10 @@ def color_cube(
     for axis, channel in zip('xyz', ('red', 'green', 'blue'), strict=True):
       axes.set(**{f'{axis}lim': (0, 255), f'{axis}ticks': (0, 128, 255)})
       axes.set(**{f'{axis}label': channel})
-    axes.tick_params(labelsize=8, colors=_FAINT, pad=0)
-    axes.set_title(name, fontsize=9.5, color=_FAINT)
+    axes.tick_params(labelsize=8, colors=FAINT, pad=0)
+    axes.set_title(name, fontsize=9.5, color=FAINT)
     bar = figure.colorbar(shown, ax=axes, shrink=0.6, pad=0.16)
-    bar.ax.tick_params(labelsize=8, colors=_FAINT)
+    bar.ax.tick_params(labelsize=8, colors=FAINT)
   return figure
 
 
@@ -135,7 +135,7 @@ def levels(
   figure = Figure(figsize=(7.2, 3.6), layout='constrained')
   axes = figure.subplots()
   named = {'red': '#c0392b', 'green': '#1e8449', 'blue': '#2471a3'}
-  spare = itertools.cycle(_COLOURS[1:])
+  spare = itertools.cycle(COLOURS[1:])
   for name, counts in series.items():
     shown = np.where(np.asarray(counts) > 0, counts, np.nan)
     axes.step(
@@ -146,10 +146,10 @@ def levels(
   axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
   axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f'{v:,.0f}'))
   axes.minorticks_off()
-  _style(axes)
+  style(axes)
   axes.set(xlim=(-1, 256), xlabel='level of 255', ylabel=ylabel)
   axes.set_xticks(range(0, 256, 51))
   if len(series) > 1:
     axes.legend(frameon=False, fontsize=9)
-  _title(axes, title)
+  headline(axes, title)
   return figure
