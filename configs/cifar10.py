@@ -9,10 +9,10 @@ steps. Words after a colon: a codebook (`density`, the default, `medoids` or
 `binning`), its number of codes (`k300` by default; Table II has k2, k5, k10,
 k50, k100, k300 and k500, Table I k2, k8, k16 and k32), `train` to attack the
 re-trained adversarial model on the images it was trained on (Figure 3b), and a
-preset. `small` has a residual network of 8 layers, trained on what is at hand
-in an hour of one CPU core, and 1,000 test images; `paper` the hyper-parameters
-of PROTOCOL A5-A8 (a GPU); `smoke` only shows that it runs. Another codebook may
-take the undefended models of a finished workdir:
+preset. `small` has a residual network of 8 layers, trained in 3,000 steps, and
+1,000 test images; `paper` the hyper-parameters of PROTOCOL A5-A8 (a GPU);
+`smoke` only shows that it runs. Another codebook may take the undefended models
+of a finished workdir:
 
   --config=configs/cifar10.py:k50 --config.pretrained=runs/cifar10
 """
@@ -26,8 +26,13 @@ RADII = {
   2: 64, 5: 64, 10: 64, 50: 48, 100: 16, 200: 16, 300: 16, 500: 16,
   8: 64, 16: 64, 32: 48,  # not in the paper
 }
-_ALPHA = 25.5  # of the surrogate: 0.1 a grey level
-NATURAL = ('nat_pre', 'disc_nat_pre', 'disc_nat_re')
+# Words of all studies of colour images.
+CHOICES = {
+  'preset': ('small', 'paper', 'smoke'),
+  'codebook': tuple(study.CODEBOOKS),
+  'k': ('k300', *(f'k{k}' for k in RADII if k != 300)),
+}
+ALPHA = 25.5  # of the surrogate: 0.1 a grey level
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -46,13 +51,7 @@ def color_like(
     natural_eps: at which natural models are attacked.
     num_steps: of training a model in `small`.
   """
-  chosen = study.words(
-    arg,
-    preset=('small', 'paper', 'smoke'),
-    codebook=('density', 'medoids', 'binning'),
-    k=('k300', *(f'k{k}' for k in RADII if k != 300)),
-    split=('test', 'train'),
-  )
+  chosen = study.words(arg, **CHOICES, split=('test', 'train'))
   preset, num_codes = chosen['preset'], int(chosen['k'][1:])
   eps = 8 / 255
   paper = preset == 'paper'
@@ -74,17 +73,17 @@ def color_like(
     attacks={
       'pgd40': study.attack_run('pgd', ('plain',), **steps),
       'paper_a': study.attack_run(
-        'paper_a', ('transformed',), alpha=_ALPHA, **steps
+        'paper_a', ('transformed',), alpha=ALPHA, **steps
       ),
       'adaptive': study.attack_run(
-        'adaptive', num_examples=few, num_steps=16, alphas=(10.0, _ALPHA)
+        'adaptive', num_examples=few, num_steps=16, alphas=(10.0, ALPHA)
       ),
     },
   )
   config.title = f'{dataset}: six settings, {num_codes} codes'
   config.preset = preset
   config.threat.unit = 255
-  config.radii_of = {name: (natural_eps,) for name in NATURAL}
+  config.radii_of = {name: (natural_eps,) for name in study.NATURAL}
   config.batch_size = 100
   with_codes(config, chosen['codebook'], num_codes)
   if preset == 'small':
@@ -117,7 +116,7 @@ def _small(num_steps: int) -> dict:
     'optimizer': 'momentum', 'learning_rate': 0.1, 'weight_decay': 5e-4,
     'augment': {'padding': 2, 'flip': True},
   }
-  pgd = {'num_steps': 2, 'step_size': 0.6, 'alpha': _ALPHA}
+  pgd = {'num_steps': 2, 'step_size': 0.6, 'alpha': ALPHA}
   again = momentum | {
     'learning_rate': 0.02, 'defense': 'discretized',
     'num_steps': num_steps // 8,
@@ -141,7 +140,7 @@ def _paper(eps: float) -> dict:
     'schedule': 'steps', 'boundaries': (40_000, 60_000), 'batch_size': 128,
     'augment': {'padding': 2, 'flip': True},
   }
-  pgd = {'num_steps': 7, 'step_size': 2 / 255 / eps, 'alpha': _ALPHA}
+  pgd = {'num_steps': 7, 'step_size': 2 / 255 / eps, 'alpha': ALPHA}
   again = momentum | {
     'defense': 'discretized', 'keep_optimizer': True, 'num_steps': 80_001
   }

@@ -18,18 +18,13 @@ import ml_collections
 from configs import cifar10, study
 from configs.paper import table_2a
 
-_ALPHA = 25.5
 _ADVERSARIAL = 'ens_adv_inception_resnet_v2.h5'
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   """`arg`: a preset, a codebook, a number of codes, natural or adversarial."""
   chosen = study.words(
-    arg,
-    preset=('small', 'paper', 'smoke'),
-    codebook=('density', 'medoids', 'binning'),
-    k=('k300', *(f'k{k}' for k in cifar10.RADII if k != 300)),
-    base=('natural', 'adversarial'),
+    arg, **cifar10.CHOICES, base=('natural', 'adversarial')
   )
   preset, num_codes = chosen['preset'], int(chosen['k'][1:])
   paper, natural = preset == 'paper', chosen['base'] == 'natural'
@@ -54,10 +49,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     attacks={
       f'pgd{num_steps}': study.attack_run('pgd', ('plain',), **steps),
       'paper_a': study.attack_run(
-        'paper_a', ('transformed',), alpha=_ALPHA, **steps
+        'paper_a', ('transformed',), alpha=cifar10.ALPHA, **steps
       ),
       'adaptive': study.attack_run(
-        'adaptive', num_examples=few and 20, num_steps=10, alphas=(_ALPHA,)
+        'adaptive', num_examples=few and 20, num_steps=10,
+        alphas=(cifar10.ALPHA,),
       ),
     },
   )

@@ -26,6 +26,9 @@ SIX_SETTINGS = {
   ),
 }
 
+# Of these, those whose model has seen no attacks.
+NATURAL = ('nat_pre', 'disc_nat_pre', 'disc_nat_re')
+
 CODEBOOKS = {
   'density': {'name': 'density', 'num_codes': 2, 'kernel': 'identity'},
   'medoids': {'name': 'medoids', 'num_codes': 2, 'norm': 'l1', 'seed': 0},

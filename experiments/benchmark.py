@@ -44,7 +44,6 @@ from rdefense.parallel import layout
 from rdefense.threats import ball
 
 _QUICK = flags.DEFINE_bool('quick', False, 'A smoke run: figures mean nothing.')
-_PUBLISH = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Where the trained models are.')
 
 _EPS, _STEP_SIZE = 0.1, 0.01
@@ -424,11 +423,11 @@ def run(argv, measured: Callable[[bool], dict[str, Figure]], program: str):
   if len(argv) > 1:
     raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
   logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
-  if _QUICK.value and _PUBLISH.value:
+  if _QUICK.value and publish.ASKED.value:
     raise app.UsageError('--quick measures nothing worth a --publish.')
   figures = measured(_QUICK.value)
   print(table(figures))
-  if _PUBLISH.value:
+  if publish.ASKED.value:
     publish.publish(publish.RESULTS, entries(figures, program))
 
 

@@ -21,7 +21,6 @@ from configs import study
 from experiments import certificates, program, publish, study_flags, votes
 from experiments.conditions import radius
 from experiments.pipelines import pipelines
-from experiments.study_flags import CONFIG, ONLY, PUBLISH, require
 from experiments.workdir import fitted_codebook
 from rdefense import (
   build,
@@ -136,15 +135,15 @@ def _attacked(workdir, name, condition, rows) -> dict[str, dict[str, Any]]:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  config, workdir = CONFIG.value, study_flags.workdir()
+  config, workdir = study_flags.config(), study_flags.workdir()
   if 'certify' not in config:
     raise ValueError('the config has no entry certify: it says how to decide.')
   provenance.claim(workdir, config.to_dict())
-  study.check_settings(config, ONLY.value)
-  results = certify(config, workdir, ONLY.value)
+  study.check_settings(config, study_flags.ONLY.value)
+  results = certify(config, workdir, study_flags.ONLY.value)
   if not results:
     return
-  if PUBLISH.value:
+  if publish.ASKED.value:
     publish.publish(
       publish.RESULTS, certificates.entries(results, config.data.name)
     )
@@ -152,5 +151,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  require()
   program.run(main)

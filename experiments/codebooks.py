@@ -33,10 +33,6 @@ from rdefense.defenses.colors import (
   pixel_units,
 )
 
-# May be overridden: tests import this beside other programs with --publish.
-_PUBLISH = flags.DEFINE_bool(
-  'publish', False, 'Put it in --results.', allow_override=True
-)
 _COLOURS = flags.DEFINE_string('colours', None, 'Histogram of CIFAR-10.')
 _RESULTS = flags.DEFINE_string('results', 'docs/results.json', 'To publish in.')
 
@@ -217,7 +213,7 @@ def main(argv):
   for key, figure in figures.items():
     value = f'{figure.value:,.6g} {figure.unit}'
     print(f'{key:44}{value:>28}  target {figure.target}')
-  if _PUBLISH.value:
+  if publish.ASKED.value:
     publish.publish(_RESULTS.value, entries(figures))
 
 

@@ -19,7 +19,6 @@ from configs import study
 from configs.paper.published import PUBLISHED
 from experiments import conditions, pictures, program, publish, study_flags
 from experiments.pipelines import pipelines
-from experiments.study_flags import CONFIG, ONLY, PUBLISH, require
 from experiments.workdir import fitted_codebook
 from rdefense import (
   build,
@@ -115,18 +114,17 @@ def _freeze(target: deployed.Target, root) -> deployed.Target:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
-  config, workdir = CONFIG.value, study_flags.workdir()
+  config, workdir = study_flags.config(), study_flags.workdir()
   provenance.claim(workdir, config.to_dict())
-  study.check_settings(config, ONLY.value)
-  results = evaluate(config, workdir, ONLY.value)
+  study.check_settings(config, study_flags.ONLY.value)
+  results = evaluate(config, workdir, study_flags.ONLY.value)
   if not results:
     return
-  if PUBLISH.value:
+  if publish.ASKED.value:
     prefix = publish.prefix(config.name, config.codebook_name)
     publish.publish(publish.RESULTS, publish.entries(results, prefix))
   print(workdir / 'report.html')
 
 
 if __name__ == '__main__':
-  require()
   program.run(main)

@@ -8,8 +8,7 @@ hardness of their equivalence classes is that of the test images. Then
 neighbourhood sizes of the training pixels, their histogram, and how well each
 codebook separates them. Writes report.md and report.html to the workdir and,
 for colours and with Plotly installed, neighborhoods.html, to turn round. What
-a killed run has counted is not counted again. Half a minute for MNIST, some for
-CIFAR-10.
+a killed run has counted is not counted again.
 """
 
 from collections.abc import Iterator
@@ -37,9 +36,6 @@ from rdefense.data.sources import data_directory
 from rdefense.defenses.colors import Colors, colors_from_images
 from rdefense.defenses.density import density
 
-_PUBLISH = flags.DEFINE_bool(
-  'publish', False, 'Put it in docs/results.json.', allow_override=True
-)
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Default: runs/hardness_<dataset>.', allow_override=True
 )
@@ -474,7 +470,7 @@ def main(argv):
   page = write_report(workdir, study, results)
   del results['arrays']
   files.write_json(workdir / 'hardness.json', results)
-  if _PUBLISH.value:
+  if publish.ASKED.value:
     publish.publish(publish.RESULTS, entries(study, results))
   print(page)
 

@@ -43,9 +43,6 @@ from rdefense.defenses.density import density
 from rdefense.records import Tally
 
 # May be overridden: tests import this beside other programs with the same.
-_PUBLISH = flags.DEFINE_bool(
-  'publish', False, 'Put it in docs/results.json.', allow_override=True
-)
 _QUICK = flags.DEFINE_bool(
   'quick', False, 'A smoke run: figures mean little.', allow_override=True
 )
@@ -434,13 +431,13 @@ def main(argv):
   if len(argv) > 1:
     raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
   logging.set_verbosity(logging.WARNING)
-  if _QUICK.value and _PUBLISH.value:
+  if _QUICK.value and publish.ASKED.value:
     raise app.UsageError('--quick measures nothing worth a --publish.')
   size, workdir = QUICK if _QUICK.value else FULL, Path(_WORKDIR.value)
   results = measure(size)
   files.write_json(workdir / 'idealized.json', results)
   page = write_report(workdir, results)
-  if _PUBLISH.value:
+  if publish.ASKED.value:
     publish.publish(publish.RESULTS, entries(results, size.shown))
   print(page)
 

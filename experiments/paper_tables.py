@@ -17,7 +17,6 @@ from rdefense import document, files, plots, records, report
 
 __all__ = ['Row', 'conclusions', 'rows', 'write_table']
 
-_TABLES = {'table1': 'Table I', 'table2': 'Table II', 'table3': 'Table III'}
 _BASES = {'nat': 'natural', 'adv': 'adversarial'}
 _COLUMNS = (
   'unchanged: accuracy', 'unchanged: attacked', 're-trained: accuracy',
@@ -51,20 +50,25 @@ def rows(root, what: str, dataset: str) -> list[Row]:
     what: `table1`, `table2` or `table3`.
     dataset: one of the table's.
   """
-  table = _TABLES[what]
+  table = catalogue.TABLE_OF[what]
+  bases = TABLES[table][dataset]
+  studies = {
+    k: _results(root, catalogue.codebook_workdir(dataset, table, k))
+    for printed in bases.values()
+    for k in printed
+    if k
+  }
+  # Without discretization every study of the data set has it.
+  studies[0] = next(filter(None, studies.values()), None)
   found = []
-  for base, printed in TABLES[table][dataset].items():
-    for num_codes, values in sorted(printed.items()):
-      # Without discretization every study of the data set has it.
-      numbers = [num_codes] if num_codes else [k for k in printed if k]
-      choices = [
-        _results(root, catalogue.codebook_workdir(dataset, table, k))
-        for k in numbers
-      ]
-      results = next(filter(None, choices), None)
-      keys = published.row_keys(table, dataset, base, num_codes)
-      ours = tuple(_tally(results, key) for key in keys[: len(values)])
-      found.append(Row(base, num_codes, ours, values, results))
+  for base, printed in bases.items():
+    for k, values in sorted(printed.items()):
+      conditions = published.row_conditions(dataset, base, k)
+      ours = tuple(
+        _tally(studies[k], *condition)
+        for condition in conditions[: len(values)]
+      )
+      found.append(Row(base, k, ours, values, studies[k]))
   return found
 
 
@@ -73,17 +77,9 @@ def _results(root, workdir: str):
   return files.read_json(path) if path.exists() else None
 
 
-def _tally(results, key: str):
-  """Of a key such as `cifar10/density_k50/disc_nat_re/eps2/paper_a`."""
-  if results is None:
-    return None
-  parts = key.split('/')
-  settings = results['settings']
-  for i, part in enumerate(parts):
-    if part in settings:
-      condition = '/'.join(parts[i + 1 :])
-      return settings[part]['conditions'].get(condition)
-  return None
+def _tally(results, setting: str, condition: str):
+  settings = results['settings'] if results else {}
+  return settings.get(setting, {'conditions': {}})['conditions'].get(condition)
 
 
 def conclusions(dataset: str, found: list[Row]) -> Iterator[str]:
@@ -94,14 +90,14 @@ def conclusions(dataset: str, found: list[Row]) -> Iterator[str]:
     found: rows of one table.
   """
   bare = {row.base: row for row in found if not row.num_codes}
-  behind = [row for row in found if row.num_codes and row.ours[1]]
+  behind = [row for row in found if row.num_codes and _pairs(row)]
   for base, name in _BASES.items():
     mine = [row for row in behind if row.base == base]
-    if not mine or base not in bare or not bare[base].ours[1]:
+    if not mine or base not in bare or not _pairs(bare[base]):
       continue
-    accuracy, robust = _percent(bare[base])
-    best = max(mine, key=lambda row: _percent(row)[-1])
-    clean, attacked = _percent(best)[-2:]
+    accuracy, robust = _pairs(bare[base])[0]
+    best = max(mine, key=lambda row: _pairs(row)[-1][1])
+    clean, attacked = _pairs(best)[-1]
     yield (
       f'{dataset}, {name} model: without codes {robust:.1f}% survive the '
       f'published attack ({accuracy:.1f}% clean); the best of {len(mine)} '
@@ -110,7 +106,7 @@ def conclusions(dataset: str, found: list[Row]) -> Iterator[str]:
     )
     if len(mine) >= 4:
       numbers = [row.num_codes for row in mine]
-      shares = [_percent(row)[1] for row in mine]
+      shares = [_pairs(row)[0][1] for row in mine]
       rank = stats.spearmanr(numbers, shares).statistic
       way = 'less' if rank < 0 else 'more'
       yield (
@@ -120,8 +116,13 @@ def conclusions(dataset: str, found: list[Row]) -> Iterator[str]:
       )
 
 
-def _percent(row: Row) -> list[float]:
-  return [tally['percent'] for tally in row.ours if tally]
+def _pairs(row: Row) -> list[tuple[float, float]]:
+  """Clean and attacked, of the unchanged and the re-trained model."""
+  return [
+    (clean['percent'], attacked['percent'])
+    for clean, attacked in zip(row.ours[::2], row.ours[1::2], strict=True)
+    if clean and attacked
+  ]
 
 
 def write_table(root, what: str, dataset: str) -> Path | None:
@@ -139,7 +140,7 @@ def write_table(root, what: str, dataset: str) -> Path | None:
   runs = [row.results for row in found if row.results]
   if not runs:
     return None
-  title = f'{_TABLES[what]} of paper A: {dataset}'
+  title = f'{catalogue.TABLE_OF[what]} of paper A: {dataset}'
   stem = f'{what}_{dataset}'
   blocks: list[tuple] = [
     ('heading', 1, title),

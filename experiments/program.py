@@ -11,7 +11,7 @@ import traceback
 from absl import app, flags
 import jax
 
-__all__ = ['call', 'one_device_a_core', 'run']
+__all__ = ['call', 'one_device_a_core', 'run', 'tell']
 
 _OURS = ('rdefense', 'experiments', 'configs', '__main__')
 
@@ -40,10 +40,8 @@ def run(main: Callable) -> None:
   """
   try:
     app.run(main, flags_parser=_parsed)
-  except OSError as error:
-    _fail(error)
-  except ValueError as error:
-    if not _is_ours(error):
+  except (OSError, ValueError) as error:
+    if not _is_users(error):
       raise
     _fail(error)
 
@@ -69,6 +67,14 @@ def call(main: Callable, command: Sequence[str]) -> None:
     sys.argv = before
 
 
+def tell(error: BaseException) -> None:
+  """Prints the sentence of a user's mistake, or the traceback of a bug."""
+  if _is_users(error):
+    _print(error)
+  else:
+    traceback.print_exception(error)
+
+
 def _parsed(argv):
   try:
     return flags.FLAGS(argv)
@@ -82,11 +88,17 @@ def _parsed(argv):
     _fail(f'the config has no entry {key}: look at the file of --config.')
 
 
-def _is_ours(error: Exception) -> bool:
+def _is_users(error: BaseException) -> bool:
+  if not isinstance(error, ValueError):
+    return isinstance(error, OSError)
   *_, (frame, _) = traceback.walk_tb(error.__traceback__)
   return frame.f_globals['__name__'].partition('.')[0] in _OURS
 
 
 def _fail(error) -> None:
-  print('error:', ' '.join(str(error).split()), file=sys.stderr)
+  _print(error)
   sys.exit(2)
+
+
+def _print(error) -> None:
+  print('error:', ' '.join(str(error).split()), file=sys.stderr)

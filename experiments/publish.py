@@ -23,13 +23,14 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-from absl import app, logging
+from absl import app, flags, logging
 
 from configs.paper.published import PUBLISHED
 from rdefense import files, provenance
 from rdefense.report import Published
 
 __all__ = [
+  'ASKED',
   'RESULTS',
   'Entry',
   'command',
@@ -44,6 +45,7 @@ __all__ = [
   'surroundings',
 ]
 
+ASKED = flags.DEFINE_bool('publish', False, 'Put it in docs/results.json.')
 RESULTS = Path('docs') / 'results.json'
 _DOCS = Path(__file__).parents[1] / 'docs'
 _PLAIN = ('nat_pre', 'adv_pre')

@@ -19,7 +19,6 @@ from pathlib import Path
 import shlex
 import sys
 import time
-import traceback
 
 from absl import flags, logging
 
@@ -42,7 +41,6 @@ _LIST = flags.DEFINE_bool('list', False, 'Prints what there is.')
 _DRY = flags.DEFINE_bool('dry_run', False, 'Prints what would be run.')
 
 _JOURNAL = 'reproduced.json'
-_TABLES = ('table1', 'table2', 'table3')
 
 
 def chosen(what, datasets, preset: str) -> list[tuple[str, str]]:
@@ -95,7 +93,7 @@ def reproduce(
     dry_run: whether to print the command lines only.
 
   Returns:
-    The jobs that failed; their tracebacks have been printed.
+    The jobs that failed; what went wrong has been printed.
   """
   every = [job for pair in pairs for job in catalogue.jobs(*pair, preset)]
   todo = list(dict.fromkeys(every))
@@ -112,8 +110,9 @@ def reproduce(
         failed.append(job)
   if not dry_run:
     for what, dataset in pairs:
-      if what in _TABLES and (page := _table(root, what, dataset)):
-        print(page)
+      if what in catalogue.TABLE_OF:
+        page = paper_tables.write_table(root, what, dataset)
+        print(page or f'{what} {dataset}: nothing has been run yet.')
   return failed
 
 
@@ -133,18 +132,14 @@ def _run(job: Job, root: Path, line: str) -> bool:
   main = importlib.import_module(f'experiments.{job.program}').main
   try:
     program.call(main, [job.program, *job.arguments(str(root))])
-  except (Exception, SystemExit):
-    traceback.print_exc()
+  except (Exception, SystemExit) as error:
+    program.tell(error)
     return False
   about = provenance.environment()
   kept = {name: about[name] for name in ('commit', 'dirty', 'date', 'device')}
   journal = _journal(root) | {line: kept | {'seconds': time.time() - begin}}
   files.write_json(root / _JOURNAL, journal)
   return True
-
-
-def _table(root: Path, what: str, dataset: str) -> Path | None:
-  return paper_tables.write_table(root, what, dataset)
 
 
 def _listing() -> str:

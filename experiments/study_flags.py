@@ -1,26 +1,35 @@
 """The command line of the programs that take a study, defined once.
 
-A program that needs them all marks `config` and `workdir` as required where it
-is started, so that another one may start several of them in one process.
+What is missing is told when it is asked for, not where flags are parsed: one
+program may start several of these in one process.
 """
 
 from pathlib import Path
 
 from absl import flags
+import ml_collections
 from ml_collections import config_flags
 
-__all__ = ['CONFIG', 'ONLY', 'PUBLISH', 'require', 'workdir']
+__all__ = ['ONLY', 'config', 'workdir']
 
-CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
+_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Where everything is written.', allow_override=True
 )
 ONLY = flags.DEFINE_list(
   'only', [], 'Runs or settings to do now, without a report; all if empty.'
 )
-PUBLISH = flags.DEFINE_bool(
-  'publish', False, 'Put it in docs/results.json.', allow_override=True
-)
+
+
+def config() -> ml_collections.ConfigDict:
+  """The study.
+
+  Raises:
+    ValueError: where `--config` was not given.
+  """
+  if _CONFIG.value is None:
+    raise ValueError('--config is missing: a file of configs/.')
+  return _CONFIG.value
 
 
 def workdir() -> Path:
@@ -32,8 +41,3 @@ def workdir() -> Path:
   if not _WORKDIR.value:
     raise ValueError('--workdir is missing: where everything is written.')
   return Path(_WORKDIR.value)
-
-
-def require() -> None:
-  """To be called where a program is started with a study."""
-  flags.mark_flags_as_required(['config', 'workdir'])

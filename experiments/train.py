@@ -15,7 +15,6 @@ from tqdm import auto as tqdm
 
 from configs import study
 from experiments import program, study_flags
-from experiments.study_flags import CONFIG, ONLY, require
 from experiments.workdir import fitted_codebook, model_directory
 from rdefense import (
   build,
@@ -179,20 +178,19 @@ def _lines_until(path: Path, step: int) -> list[dict]:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
-  config, workdir = CONFIG.value, study_flags.workdir()
+  config, workdir = study_flags.config(), study_flags.workdir()
   provenance.claim(workdir, config.to_dict())
   for name, run in config.runs.items():
     study.check_defense(config, f'run {name}', run.defense)
   known = study.in_order(config.runs)
-  for name in ONLY.value:
+  for name in study_flags.ONLY.value:
     if name not in known:
       listed = ', '.join(known)
       raise ValueError(f'--only={name} is no run of this config: {listed}.')
   for name in known:
-    if name in (ONLY.value or known):
+    if name in (study_flags.ONLY.value or known):
       train(config, workdir, name)
 
 
 if __name__ == '__main__':
-  require()
   program.run(main)

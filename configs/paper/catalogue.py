@@ -16,11 +16,12 @@ from typing import NamedTuple
 from configs.paper.published import codebook_key
 from configs.paper.tables import TABLES
 
-__all__ = ['CATALOGUE', 'Item', 'Job', 'codebook_workdir', 'jobs']
+__all__ = ['CATALOGUE', 'TABLE_OF', 'Item', 'Job', 'codebook_workdir', 'jobs']
 
 _GREY = ('mnist', 'fashion_mnist')
 _COLOR = ('cifar10', 'gtsrb')
-_TABLES = {'table1': 'Table I', 'table2': 'Table II', 'table3': 'Table III'}
+# Names of the tables of `TABLES`.
+TABLE_OF = {'table1': 'Table I', 'table2': 'Table II', 'table3': 'Table III'}
 # Workdir of a data set's own study: the codebook it has without words.
 _OWN = {
   'mnist': ('Table II', 2), 'fashion_mnist': ('Table II', 2),
@@ -131,7 +132,7 @@ def codebook_workdir(dataset: str, table: str, num_codes: int) -> str:
 def _jobs(what: str, dataset: str, preset: str) -> Iterator[Job]:
   match what:
     case 'table1' | 'table2' | 'table3':
-      table = _TABLES[what]
+      table = TABLE_OF[what]
       for num_codes in _numbers(table, dataset, preset):
         yield from _codebook(dataset, table, num_codes, preset)
     case 'figure1':

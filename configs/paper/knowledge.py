@@ -35,8 +35,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   for name in ('adv', 'adv_fast', 'adv_re'):
     if name in config.runs:
       del config.runs[name]
-  kept = ('nat_pre', 'disc_nat_pre', 'disc_nat_re')
-  config.settings = {n: study.setting(*study.SIX_SETTINGS[n]) for n in kept}
+  config.settings = {
+    n: study.setting(*study.SIX_SETTINGS[n]) for n in study.NATURAL
+  }
   config.settings.twin = ml_collections.ConfigDict(
     study.setting('twin', 'none', 'trained alike, with another seed')
   )

@@ -34,7 +34,7 @@ from configs.paper.tables import TABLES
 
 __all__ = [
   'PAPER_A', 'PAPER_B', 'PUBLISHED', 'TABLE_IV', 'Certificates',
-  'codebook_key', 'row_keys',
+  'codebook_key', 'row_conditions', 'row_keys',
 ]
 
 
@@ -84,6 +84,24 @@ def codebook_key(table: str, num_codes: int) -> str:
   return name if num_codes == 2 else f'{name}_k{num_codes}'
 
 
+def row_conditions(
+  dataset: str, base: str, num_codes: int
+) -> list[tuple[str, str]]:
+  """Setting and condition of the figures of a row, in its order.
+
+  >>> row_conditions('cifar10', 'nat', 0)
+  [('nat_pre', 'clean'), ('nat_pre', 'eps2/pgd40')]
+  """
+  eps, steps = _ATTACKS[dataset][base]
+  if not num_codes:
+    return [(f'{base}_pre', 'clean'), (f'{base}_pre', f'{eps}/pgd{steps}')]
+  return [
+    (f'disc_{base}_{when}', condition)
+    for when in ('pre', 're')
+    for condition in ('clean', f'{eps}/paper_a')
+  ]
+
+
 def row_keys(table: str, dataset: str, base: str, num_codes: int) -> list[str]:
   """Keys of the figures of a row of Table I, II or III, in its order.
 
@@ -92,15 +110,10 @@ def row_keys(table: str, dataset: str, base: str, num_codes: int) -> list[str]:
   >>> row_keys('Table II', 'mnist', 'adv', 2)[1]
   'mnist/density/disc_adv_pre/eps0.3/paper_a'
   """
-  eps, steps = _ATTACKS[dataset][base]
-  if not num_codes:
-    beginning = f'{dataset}/{base}_pre'
-    return [f'{beginning}/clean', f'{beginning}/{eps}/pgd{steps}']
-  beginning = f'{dataset}/{codebook_key(table, num_codes)}/disc_{base}'
+  codebook = f'/{codebook_key(table, num_codes)}' if num_codes else ''
   return [
-    f'{beginning}_{when}/{condition}'
-    for when in ('pre', 're')
-    for condition in ('clean', f'{eps}/paper_a')
+    f'{dataset}{codebook}/{setting}/{condition}'
+    for setting, condition in row_conditions(dataset, base, num_codes)
   ]
 
 

@@ -19,7 +19,6 @@ References:
 """
 
 from collections.abc import Iterator
-import csv
 import functools
 import io
 import os
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rdefense.data import tables
 from rdefense.data.sources import SPLITS, Arrays, data_directory
 
 if TYPE_CHECKING:
@@ -116,36 +116,17 @@ def _rows(
     raise ValueError(
       f'{table} is missing: extract {archive} (from {ADDRESS}/) again'
     )
-  # What is no UTF-8 shows in the names that the errors below give.
-  with open(table, newline='', encoding='utf-8', errors='replace') as file:
-    reader = csv.DictReader(file, delimiter=';')
-    lines = list(reader)
-  for column in ('Filename', 'ClassId'):
-    if column not in (reader.fieldnames or ()):
-      raise ValueError(
-        f'{table} has no column {column}: it is not the table of {archive}, '
-        'or is not separated by semicolons any more'
-      )
-  if not lines:
-    raise ValueError(f'{table} lists no images: it is truncated')
-  wanted = f'an integer from {classes[0]} to {classes[-1]}'
-  if len(classes) == 1:
-    wanted = f'{classes[0]}, the class of its folder'
-  rows = []
-  for line in lines:
-    name, label = line['Filename'] or '', line['ClassId'] or ''
-    if not label.isdecimal() or int(label) not in classes:
-      raise ValueError(
-        f'{table} gives {name} the ClassId {label!r}, which is not '
-        f'{wanted}: it was edited or truncated'
-      )
-    rows.append((images / name, int(label)))
-  missing = [path for path, _ in rows if not path.is_file()]
-  if missing:
-    raise ValueError(
-      f'{missing[0]} is missing ({len(missing)} of {len(rows)} images that '
-      f'{table.name} lists): extract the archive again, or remove their rows'
-    )
+  listed = tables.listed(
+    table, ('Filename', 'ClassId'), classes,
+    f'it is not the table of {archive}, or is not separated by semicolons any '
+    'more',
+    delimiter=';',
+  )
+  rows = [(images / name, label) for name, label in listed]
+  tables.check_there(
+    rows, f' that {table.name} lists',
+    'extract the archive again, or remove their rows',
+  )
   return rows
 
 

@@ -15,7 +15,6 @@ References:
   https://arxiv.org/abs/1804.00097.
 """
 
-import csv
 import functools
 import os
 import pathlib
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rdefense.data import tables
 from rdefense.data.sources import Arrays, data_directory
 
 if TYPE_CHECKING:
@@ -79,32 +79,17 @@ def nips17_rows(
       f'{table} is missing: the folder needs the table of the competition '
       '(dev_dataset.csv), under that name'
     )
-  with open(table, newline='', encoding='utf-8') as file:
-    reader = csv.DictReader(file)
-    lines = list(reader)
-  for column in ('ImageId', 'TrueLabel'):
-    if column not in (reader.fieldnames or ()):
-      raise ValueError(
-        f'{table} has no column {column}: it is not the table of the '
-        'competition, or was saved without its first line'
-      )
-  if not lines:
-    raise ValueError(f'{table} lists no images: it is truncated')
-  rows = []
-  for line in lines:
-    name, label = line['ImageId'], line['TrueLabel'] or ''
-    if not label.isdecimal() or not 1 <= int(label) < NUM_CLASSES:
-      raise ValueError(
-        f'{table} gives {name} the TrueLabel {label!r}, which is not an '
-        f'integer from 1 to {NUM_CLASSES - 1}: it was edited or truncated'
-      )
-    rows.append((directory / 'images' / f'{name}.png', int(label)))
-  missing = [path for path, _ in rows if not path.is_file()]
-  if missing:
-    raise ValueError(
-      f'{missing[0]} is missing ({len(missing)} of {len(rows)} images): '
-      'download them, or remove their rows from images.csv'
-    )
+  listed = tables.listed(
+    table, ('ImageId', 'TrueLabel'), range(1, NUM_CLASSES),
+    'it is not the table of the competition, or was saved without its first '
+    'line',
+  )
+  rows = [
+    (directory / 'images' / f'{name}.png', label) for name, label in listed
+  ]
+  tables.check_there(
+    rows, '', 'download them, or remove their rows from images.csv'
+  )
   return rows
 
 

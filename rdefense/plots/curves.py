@@ -35,21 +35,13 @@ def accuracy_curves(
   Raises:
     ValueError: if there is no curve, or one without points.
   """
-  empty = [name for name, points in curves.items() if not points]
-  if not curves or empty:
-    raise ValueError(
-      f'accuracy_curves needs at least one point a curve, got {empty or None}.'
-    )
+  _check_points(curves, 'accuracy_curves')
   figure = Figure(figsize=(7.2, 4.2), layout='constrained')
   axes = figure.subplots()
   styles = itertools.cycle(zip(COLOURS, MARKERS, strict=True))
   ends = []
   for (name, points), (colour, marker) in zip(curves.items(), styles):
-    points = sorted(points, key=lambda point: point[0])
-    eps = [e for e, _ in points]
-    percent, low, high = zip(
-      *((t.percent, t.low, t.high) for _, t in points), strict=True
-    )
+    eps, percent, low, high = _ascending(points)
     axes.fill_between(eps, low, high, color=colour, alpha=0.16, linewidth=0)
     axes.errorbar(
       eps,
@@ -188,20 +180,12 @@ def size_curves(
   Raises:
     ValueError: if there is no curve, or one without points.
   """
-  empty = [name for name, points in curves.items() if not points]
-  if not curves or empty:
-    raise ValueError(
-      f'size_curves needs at least one point a curve, got {empty or None}.'
-    )
+  _check_points(curves, 'size_curves')
   figure = Figure(figsize=(7.2, 4.0), layout='constrained')
   axes = figure.subplots()
   styles = itertools.cycle(zip(COLOURS, MARKERS, strict=True))
   for (name, points), (colour, marker) in zip(curves.items(), styles):
-    points = sorted(points, key=lambda point: point[0])
-    sizes = [size for size, _ in points]
-    percent, low, high = zip(
-      *((t.percent, t.low, t.high) for _, t in points), strict=True
-    )
+    sizes, percent, low, high = _ascending(points)
     axes.errorbar(
       sizes, percent, np.abs(np.array([low, high]) - percent),
       color=colour, marker=marker, markersize=6.5, markeredgecolor='white',
@@ -257,3 +241,18 @@ def _spread(heights, gap, low, high):
     for k in range(len(target))
   ]
   return np.clip(means, low, high - steps[-1]) + steps
+
+
+def _check_points(curves, owner: str) -> None:
+  empty = [name for name, points in curves.items() if not points]
+  if not curves or empty:
+    raise ValueError(
+      f'{owner} needs at least one point a curve, got {empty or None}.'
+    )
+
+
+def _ascending(points: Sequence[tuple[float, Tally]]):
+  """Sizes in order, and of their tallies percent, low and high."""
+  ordered = sorted(points, key=lambda point: point[0])
+  rows = ((size, t.percent, t.low, t.high) for size, t in ordered)
+  return zip(*rows, strict=True)
