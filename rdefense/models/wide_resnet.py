@@ -89,6 +89,11 @@ class _Net(nn.Module):
 
   @nn.compact
   def __call__(self, x, train: bool = False):
+    if x.shape[1] % 4 or x.shape[2] % 4:
+      raise ValueError(
+        f'image has shape {x.shape[1:]}; height and width must be multiples of '
+        '4, as they are halved twice.'
+      )
     unit = nn.remat(_Unit, static_argnums=(2,)) if self.remat else _Unit
     conv, norm = _layers(self.dtype, train)
     x = conv(_STEM)(_standardized(x))
@@ -129,7 +134,8 @@ def wide_resnet(
     A `Classifier` of colour images in [0, 1] whose sides are multiples of 4.
 
   Raises:
-    ValueError: on an unknown dtype, or width or units < 1.
+    ValueError: on an unknown dtype, width or units < 1, and (when traced) on
+      an image whose sides are no multiples of 4.
 
   >>> import jax
   >>> network = wide_resnet(10, width=1, units=1)

@@ -206,3 +206,6 @@ def test_bad_arguments_are_named():
     models.wide_resnet(dtype='float16')
   with pytest.raises(ValueError, match='width=0'):
     models.wide_resnet(width=0)
+  network = models.wide_resnet(width=1, units=1)
+  with pytest.raises(ValueError, match=r'shape \(6, 8, 3\)'):
+    network.init(jax.random.key(0), jnp.zeros((6, 8, 3)))
