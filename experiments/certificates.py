@@ -5,7 +5,7 @@ share of all images, paper A's Table IV and Figure 4. Randomised settings:
 `experiments.votes`.
 """
 
-from pathlib import Path
+from etils.epath import Path
 
 from configs.paper.published import TABLE_IV
 from experiments import publish, votes

@@ -8,11 +8,11 @@ Needs the models of `experiments.train` in the same workdir. Rows go to
 what was measured into docs/results.json.
 """
 
-from pathlib import Path
 import time
 from typing import Any
 
 from absl import logging
+from etils.epath import Path
 import jax
 
 from configs import study

@@ -4,9 +4,9 @@ What is missing is told when it is asked for, not where flags are parsed: one
 program may start several of these in one process.
 """
 
-from pathlib import Path
 
 from absl import flags
+from etils.epath import Path
 import ml_collections
 from ml_collections import config_flags
 

@@ -5,10 +5,10 @@
 
 from collections.abc import Mapping
 import json
-from pathlib import Path
 from typing import Any
 
 from absl import logging
+from etils.epath import Path
 import jax
 import numpy as np
 from tqdm import auto as tqdm

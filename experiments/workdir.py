@@ -8,8 +8,8 @@
   results.json, report.md, report.html, *.png
 """
 
-from pathlib import Path
 
+from etils.epath import Path
 import jax
 
 from rdefense import build, checkpoints, training

@@ -4,8 +4,8 @@ Saves are atomic (Orbax renames a finished folder into place), so a killed run
 finds its last complete checkpoint.
 """
 
-from pathlib import Path
 
+from etils.epath import Path
 import jax
 from orbax.checkpoint import v1 as ocp
 
@@ -20,7 +20,7 @@ _POLICY = ocp.training.preservation_policies.LatestN(_KEEP)
 
 def _open(directory, to_save: bool = False) -> ocp.training.Checkpointer:
   return ocp.training.Checkpointer(
-    Path(directory).absolute(),
+    Path(directory).resolve(),
     preservation_policy=_POLICY,
     # What a killed run left half-written; a reader must not touch a writer's.
     cleanup_tmp_directories=to_save,

@@ -1,4 +1,7 @@
-"""Files on disk that are whole or absent, and JSON in them.
+"""Files that are whole or absent, and JSON in them, on disk or in a bucket.
+
+A path is what `etils.epath.Path` takes: of this file system, or `gs://...`
+where `gcsfs` is installed.
 
 >>> import tempfile
 >>> with tempfile.TemporaryDirectory() as directory:
@@ -10,9 +13,11 @@
 from collections.abc import Mapping
 import json
 import os
-from pathlib import Path
+import pathlib
 from typing import Any
+import uuid
 
+from etils.epath import Path
 import numpy as np
 
 __all__ = ['json_text', 'read_json', 'write_bytes', 'write_json']
@@ -26,20 +31,26 @@ def write_bytes(path: str | os.PathLike, data: bytes) -> Path:
     data: its content.
 
   Returns:
-    The path. At every instant it holds the old content or the new one.
+    The path. At every instant it holds the old content or the new one: a bucket
+    shows an object only when all of it has arrived.
   """
-  path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  target = Path(path)
+  target.parent.mkdir(parents=True, exist_ok=True)
+  if '://' in os.fspath(target):
+    target.write_bytes(data)
+    return target
+  # Processes on several hosts may share the folder, and their numbers.
+  beside = target.with_name(f'.{target.name}.{uuid.uuid4()}.tmp')
+  temporary = pathlib.Path(beside)
   try:
     with open(temporary, 'wb') as file:
       file.write(data)
       file.flush()
       os.fsync(file.fileno())
-    os.replace(temporary, path)
+    os.replace(temporary, target)
   finally:
     temporary.unlink(missing_ok=True)
-  return path
+  return target
 
 
 def write_json(path: str | os.PathLike, obj: Any) -> Path:

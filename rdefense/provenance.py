@@ -18,6 +18,7 @@ import platform
 import subprocess
 from typing import Any
 
+from etils import epath
 import jax
 
 from rdefense import files
@@ -75,7 +76,7 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> None:
   Raises:
     ValueError: if the workdir belongs to another config.
   """
-  path = Path(workdir) / 'config.json'
+  path = epath.Path(workdir) / 'config.json'
   if not path.exists():
     files.write_json(path, config)
     return

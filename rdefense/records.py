@@ -30,10 +30,10 @@ its headline is the first draw, that is one query.
 from collections.abc import Mapping
 import io
 import os
-from pathlib import Path
 import re
 from typing import Any, NamedTuple
 
+from etils.epath import Path
 import numpy as np
 
 from rdefense import files, judging

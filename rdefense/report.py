@@ -20,10 +20,10 @@ difference,
 from collections.abc import Mapping, Sequence
 import json
 import os
-from pathlib import Path
 import re
 from typing import Any, NamedTuple
 
+from etils.epath import Path
 import numpy as np
 
 from rdefense import document, files, randomness
@@ -105,13 +105,13 @@ def write_document(
         f'figure name {name!r} must be letters, digits, - and _: '
         'it becomes a file name.'
       )
-  directory = Path(directory)
+  folder = Path(directory)
   for name, png in figures.items():
-    files.write_bytes(directory / f'{name}.png', png)
+    files.write_bytes(folder / f'{name}.png', png)
   text = document.markdown(blocks)
-  files.write_bytes(directory / f'{stem}.md', text.encode())
+  files.write_bytes(folder / f'{stem}.md', text.encode())
   page = document.page(title, blocks)
-  return files.write_bytes(directory / f'{stem}.html', page.encode())
+  return files.write_bytes(folder / f'{stem}.html', page.encode())
 
 
 def _blocks(results, published, figures):

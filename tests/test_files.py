@@ -3,11 +3,15 @@
 import os
 from pathlib import Path
 
+from etils.epath import gpath
+import fsspec
+import fsspec.implementations.memory
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rdefense import files
+from rdefense import files, provenance, records
+from rdefense.defenses import codebooks
 
 
 def test_failed_rename_keeps_the_old_file_and_no_litter(tmp_path, monkeypatch):
@@ -58,3 +62,46 @@ def test_truncated_json_is_named(tmp_path):
   path.write_bytes(path.read_bytes()[:-3])
   with pytest.raises(ValueError, match='x.json is not valid JSON'):
     files.read_json(path)
+
+
+class _Bucket(fsspec.implementations.memory.MemoryFileSystem):
+  """A bucket in memory, under the name that epath asks for."""
+
+  protocol = ('gcs', 'gs', 'memory')
+  store: dict = {}
+  pseudo_dirs = ['']
+
+  @classmethod
+  def _strip_protocol(cls, path):
+    return super()._strip_protocol(str(path).replace('gs://', 'memory://'))
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+  """gs://workdirs, as etils.epath reaches a bucket through fsspec."""
+  fsspec.register_implementation('gcs', _Bucket, clobber=True)
+  monkeypatch.setattr(gpath, '_is_tf_installed', lambda: False)
+  yield 'gs://workdirs/run'
+  _Bucket.store.clear()
+
+
+def test_a_workdir_may_be_in_a_bucket(bucket):
+  path = files.write_json(f'{bucket}/deep/a.json', {'eps': 0.5})
+  assert str(path) == 'gs://workdirs/run/deep/a.json'
+  files.write_json(path, {'eps': 0.25})
+  assert files.read_json(path) == {'eps': 0.25}
+  provenance.claim(bucket, {'eps': 0.1})
+  with pytest.raises(ValueError, match='another config: eps is 0.1 there'):
+    provenance.claim(bucket, {'eps': 0.2})
+  book = codebooks.grid(2, 1)
+  codebooks.save(f'{bucket}/codebook.npz', book)
+  np.testing.assert_array_equal(
+    codebooks.load(f'{bucket}/codebook.npz').codes, book.codes
+  )
+  for number in (1, 0):
+    rows = {'index': np.arange(3) + 3 * number, 'label': np.zeros(3, int)}
+    records.write_shard(f'{bucket}/records/clean', number, rows)
+  assert records.completed(f'{bucket}/records/clean') == {0, 1}
+  assert records.read(f'{bucket}/records/clean')['index'].tolist() == [
+    *range(6)
+  ]

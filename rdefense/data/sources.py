@@ -22,9 +22,9 @@ References:
 
 import io
 import os
-import pathlib
 from typing import NamedTuple
 
+from etils.epath import Path
 import numpy as np
 
 __all__ = [
@@ -133,11 +133,11 @@ def load(
 
 def data_directory(
   data_dir: str | os.PathLike[str] | None = None,
-) -> pathlib.Path:
+) -> Path:
   """Returns the directory in which prepared datasets are looked for.
 
   Args:
-    data_dir: a local directory; if None, the environment variable
+    data_dir: a directory or bucket; if None, the environment variable
       TFDS_DATA_DIR and, where that is unset or empty, ~/tensorflow_datasets,
       which is the default of tensorflow-datasets. The variable is read at each
       call, where tensorflow-datasets reads it once when it is imported.
@@ -151,7 +151,7 @@ def data_directory(
   chosen = (
     data_dir or os.environ.get('TFDS_DATA_DIR') or '~/tensorflow_datasets'
   )
-  return pathlib.Path(chosen).expanduser()
+  return Path(chosen).expanduser()
 
 
 def to_unit(images: np.ndarray) -> np.ndarray:
@@ -195,7 +195,7 @@ def _load_digits(split: str) -> Arrays:
   return Arrays(images[rows, :, :, None], labels[rows], 10, 'digits')
 
 
-def _load_prepared(name: str, split: str, directory: pathlib.Path) -> Arrays:
+def _load_prepared(name: str, split: str, directory: Path) -> Arrays:
   # Imported late: slow to import, and `digits` needs neither.
   from PIL import Image
   import tensorflow_datasets as tfds

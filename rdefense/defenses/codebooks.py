@@ -12,15 +12,17 @@ lives in one `.npz` file. The fitters, all on the host in NumPy:
 """
 
 import importlib.metadata
+import io
 import json
 import os
 from typing import Any, NamedTuple
 import zipfile
 import zlib
 
+from etils.epath import Path
 import numpy as np
 
-from rdefense import checks
+from rdefense import checks, files
 from rdefense.defenses.colors import Colors, pixel_units
 
 __all__ = [
@@ -119,21 +121,14 @@ def save(path: str | os.PathLike, codebook: Codebook) -> None:
     ValueError: where `checks.check_codes` refuses the codes.
   """
   checks.check_codes(codebook.codes)
-  path = os.fspath(path)
-  partial = f'{path}.{os.getpid()}.partial'
-  try:
-    with open(partial, 'wb') as file:
-      np.savez(
-        file,
-        codes=codebook.codes,
-        counts=codebook.counts,
-        provenance=np.array(json.dumps(codebook.provenance)),
-      )
-    os.replace(partial, path)
-  except BaseException:
-    if os.path.exists(partial):
-      os.unlink(partial)
-    raise
+  buffer = io.BytesIO()
+  np.savez(
+    buffer,
+    codes=codebook.codes,
+    counts=codebook.counts,
+    provenance=np.array(json.dumps(codebook.provenance)),
+  )
+  files.write_bytes(path, buffer.getvalue())
 
 
 def load(path: str | os.PathLike) -> Codebook:
@@ -150,11 +145,9 @@ def load(path: str | os.PathLike) -> Codebook:
   """
   path = os.fspath(path)
   try:
-    # Opened here, because np.load leaves a file it cannot read open.
-    with (
-      open(path, 'rb') as stream,
-      np.load(stream, allow_pickle=False) as file,
-    ):
+    # In memory, because np.load leaves a file it cannot read open.
+    data = io.BytesIO(Path(path).read_bytes())
+    with np.load(data, allow_pickle=False) as file:
       codes, counts = file['codes'], file['counts']
       provenance = json.loads(str(file['provenance']))
     checks.check_codes(codes)
