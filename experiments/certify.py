@@ -18,7 +18,14 @@ from typing import Any
 from absl import logging
 
 from configs import study
-from experiments import certificates, program, publish, study_flags, votes
+from experiments import (
+  certificates,
+  multihost,
+  preemption,
+  publish,
+  study_flags,
+  votes,
+)
 from experiments.conditions import radius
 from experiments.pipelines import pipelines
 from experiments.workdir import fitted_codebook
@@ -26,6 +33,7 @@ from rdefense import (
   build,
   certification,
   files,
+  parallel,
   provenance,
   records,
 )
@@ -80,7 +88,7 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
     settings[name] = {
       'description': config.settings[name].description, 'conditions': found
     }
-  if only:
+  if only or not parallel.is_first():
     return {}
   if not (settings or voted):
     raise ValueError(
@@ -135,6 +143,7 @@ def _attacked(workdir, name, condition, rows) -> dict[str, dict[str, Any]]:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
+  preemption.stop_at_once()
   config, workdir = study_flags.config(), study_flags.workdir()
   if 'certify' not in config:
     raise ValueError('the config has no entry certify: it says how to decide.')
@@ -151,4 +160,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  program.run(main)
+  multihost.run(main)

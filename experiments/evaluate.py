@@ -17,7 +17,14 @@ import jax
 
 from configs import study
 from configs.paper.published import PUBLISHED
-from experiments import conditions, pictures, program, publish, study_flags
+from experiments import (
+  conditions,
+  multihost,
+  pictures,
+  preemption,
+  publish,
+  study_flags,
+)
 from experiments.pipelines import pipelines
 from experiments.workdir import fitted_codebook
 from rdefense import (
@@ -26,6 +33,7 @@ from rdefense import (
   deployed,
   evaluation,
   files,
+  parallel,
   provenance,
   records,
   report,
@@ -78,7 +86,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
       'kind': kind,
       'conditions': tallies,
     }
-  if only:
+  if only or not parallel.is_first():
     return {}
   results = {
     'title': config.title,
@@ -114,6 +122,7 @@ def _freeze(target: deployed.Target, root) -> deployed.Target:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
+  preemption.stop_at_once()
   config, workdir = study_flags.config(), study_flags.workdir()
   provenance.claim(workdir, config.to_dict())
   study.check_settings(config, study_flags.ONLY.value)
@@ -127,4 +136,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  program.run(main)
+  multihost.run(main)

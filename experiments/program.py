@@ -11,7 +11,9 @@ import traceback
 from absl import app, flags
 import jax
 
-__all__ = ['call', 'one_device_a_core', 'run', 'tell']
+from experiments import preemption
+
+__all__ = ['call', 'one_device_a_core', 'run', 'status', 'tell']
 
 _OURS = ('rdefense', 'experiments', 'configs', '__main__')
 
@@ -36,14 +38,16 @@ def run(main: Callable) -> None:
 
   Args:
     main: `(argv) -> None`. A `ValueError` that our own code raises, and any
-      `OSError`, is printed as `error: ...`.
+      `OSError`, is printed as `error: ...`; SIGTERM ends it with a sentence and
+      `preemption.STATUS`.
   """
   try:
     app.run(main, flags_parser=_parsed)
-  except (OSError, ValueError) as error:
-    if not _is_users(error):
+  except (OSError, ValueError, preemption.Stopped) as error:
+    if status(error) == 1:
       raise
-    _fail(error)
+    tell(error)
+    sys.exit(status(error))
 
 
 def call(main: Callable, command: Sequence[str]) -> None:
@@ -69,10 +73,19 @@ def call(main: Callable, command: Sequence[str]) -> None:
 
 def tell(error: BaseException) -> None:
   """Prints the sentence of a user's mistake, or the traceback of a bug."""
-  if _is_users(error):
+  if isinstance(error, preemption.Stopped):
+    print(error, file=sys.stderr)
+  elif _is_users(error):
     _print(error)
   else:
     traceback.print_exception(error)
+
+
+def status(error: BaseException) -> int:
+  """What a program ends with: 2 for a mistake of its user, 1 for a bug."""
+  if isinstance(error, SystemExit):
+    return error.code if isinstance(error.code, int) else 1
+  return 2 if _is_users(error) else 1
 
 
 def _parsed(argv):

@@ -14,13 +14,14 @@ import numpy as np
 from tqdm import auto as tqdm
 
 from configs import study
-from experiments import program, study_flags
+from experiments import multihost, preemption, study_flags
 from experiments.workdir import fitted_codebook, model_directory
 from rdefense import (
   build,
   checkpoints,
   checks,
   files,
+  parallel,
   provenance,
   training,
 )
@@ -36,7 +37,7 @@ def begin(config, workdir, run, template) -> training.TrainState:
   if not run.begin:
     return template
   loaded = checkpoints.load(
-    model_directory(config, workdir, run.begin), template
+    model_directory(config, workdir, run.begin), template, parallel.everywhere()
   )
   return loaded if run.keep_optimizer else template._replace(
     params=loaded.params
@@ -46,6 +47,8 @@ def begin(config, workdir, run, template) -> training.TrainState:
 def train(config, workdir, name: str) -> Mapping[str, Any]:
   """Runs one entry of `config.runs` from its last checkpoint to the end.
 
+  Several processes train together, each on its rows of every batch.
+
   Args:
     config: a `configs/study.py` config.
     workdir: holds `models/<name>` (checkpoints), `<name>.metrics.jsonl`.
@@ -53,86 +56,103 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
 
   Returns:
     The last line of metrics.
+
+  Raises:
+    preemption.Stopped: on SIGTERM, when a checkpoint has been saved.
   """
   run = config.runs[name]
   _check(run)
   arrays = build.dataset(config.data.to_dict(), 'train')
   book = fitted_codebook(config, workdir)
-  defend = build.defend(config.defenses[run.defense].to_dict())
   codes = None if book is None else book.codes
-  defense = defend(codes, run.attack.alpha)
-  classifier = build.classifier(config.model.to_dict(), arrays.num_classes)
-  tx = build.optimizer(run.to_dict())
-  seed = config.seed + run.seed
   key = jax.random.fold_in(
-    jax.random.key(seed), sorted(config.runs).index(name)
+    jax.random.key(config.seed + run.seed), sorted(config.runs).index(name)
   )
-  x = defense.apply(key, gather(arrays, np.arange(1)).image[0])
-  state = training.initial(
-    classifier, tx, jax.random.fold_in(key, _INIT), x
-  )
+  state, advance = _stages(config, run, arrays, codes, key)
   directory = Path(workdir) / 'models' / name
   if checkpoints.latest_step(directory) is not None:
-    state = checkpoints.load(directory, state)
+    state = checkpoints.load(directory, state, parallel.everywhere())
   else:
     state = begin(config, workdir, run, state)
-  certified = run.method == 'certified'
-  radius = 0.0 if run.method == 'natural' else run.eps or config.threat.eps
-  if certified:
-    update = training.certified_updater(
-      classifier, tx, codes, config.defenses[run.defense].norm
-    )
-  else:
-    update = training.updater(classifier, tx, defense, run.reduction)
-  if run.method == 'adversarial':
-    recipe = build.training_recipe(run.attack.to_dict())
-    adversarial = training.attacker(
-      classifier, defense, recipe, config.threat.norm
-    )
-  changed = _augmented(run.augment)
   metrics = Path(workdir) / f'{name}.metrics.jsonl'
   lines = _lines_until(metrics, int(state.step))
-  with tqdm.tqdm(total=run.num_steps, desc=name, unit='step') as bar:
+  with (
+    tqdm.tqdm(total=run.num_steps, desc=name, unit='step') as bar,
+    preemption.noticing() as noticed,
+  ):
     bar.update(int(state.step))
     for step in range(int(state.step), run.num_steps):
-      batch = gather(
-        arrays,
-        training_batch_indices(
-          seed, step, len(arrays.images), run.batch_size
-        ),
-      )
-      if changed is not None:
-        augment_key = jax.random.fold_in(key, _AUGMENT)
-        images = changed(
-          jax.random.fold_in(augment_key, step), batch.index, batch.image
-        )
-        batch = batch._replace(image=np.asarray(images))
-      images, share = batch.image, _share(run, step)
-      eps = share * radius
-      if run.method == 'adversarial':
-        attack_key = jax.random.fold_in(jax.random.fold_in(key, _ATTACK), step)
-        images = adversarial(state.params, attack_key, batch, eps)
-      if certified:
-        weight = 1 - (1 - run.natural_weight) * share
-        state, measured = update(state, images, batch.label, eps, weight)
-      else:
-        state, measured = update(
-          state, jax.random.fold_in(key, _UPDATE), batch.index, images,
-          batch.label,
-        )
+      state, eps, measured = advance(state, step)
       bar.update()
-      if (step + 1) % config.log_every == 0 or step + 1 == run.num_steps:
+      last, stop = step + 1 == run.num_steps, noticed()
+      if last or (step + 1) % config.log_every == 0:
         line = {'step': step + 1, 'eps': eps} | {
           k: float(v) for k, v in measured.items()
         }
         lines.append(line)
         bar.set_postfix(loss=line['loss'], accuracy=line['accuracy'])
-      last = step + 1 == run.num_steps
-      if last or (step + 1) % config.checkpoint_every == 0:
-        text = ''.join(json.dumps(line) + '\n' for line in lines)
-        files.write_bytes(metrics, text.encode())
+      if last or stop or (step + 1) % config.checkpoint_every == 0:
+        if parallel.is_first():
+          text = ''.join(json.dumps(line) + '\n' for line in lines)
+          files.write_bytes(metrics, text.encode())
         checkpoints.save(directory, step + 1, state)
+      if stop:
+        raise preemption.Stopped
   return lines[-1] if lines else {}
+
+
+def _stages(config, run, arrays, codes, key):
+  """A fresh state, and `(state, step) -> (state, eps, metrics)`."""
+  about = config.defenses[run.defense]
+  defense = build.defend(about.to_dict())(codes, run.attack.alpha)
+  classifier = build.classifier(config.model.to_dict(), arrays.num_classes)
+  tx = build.optimizer(run.to_dict())
+  where = parallel.everywhere()
+  x = defense.apply(key, gather(arrays, np.arange(1)).image[0])
+  state = training.initial(classifier, tx, jax.random.fold_in(key, _INIT), x)
+  state = parallel.copied(where, state)
+  radius = 0.0 if run.method == 'natural' else run.eps or config.threat.eps
+  adversarial = None
+  if run.method == 'adversarial':
+    recipe = build.training_recipe(run.attack.to_dict())
+    adversarial = training.attacker(
+      classifier, defense, recipe, config.threat.norm
+    )
+  if run.method == 'certified':
+    update = training.certified_updater(classifier, tx, codes, about.norm)
+  else:
+    update = training.updater(classifier, tx, defense, run.reduction)
+  changed = _augmented(run.augment)
+  own_rows = parallel.own_rows(where, run.batch_size)
+
+  def at(role, step):
+    return jax.random.fold_in(jax.random.fold_in(key, role), step)
+
+  def advance(state, step):
+    rows = training_batch_indices(
+      config.seed + run.seed, step, len(arrays.images), run.batch_size
+    )
+    batch = gather(arrays, rows[own_rows])
+    if changed is not None:
+      images = changed(at(_AUGMENT, step), batch.index, batch.image)
+      batch = batch._replace(image=np.asarray(images))
+    images, share = batch.image, _share(run, step)
+    eps = share * radius
+    if adversarial is not None:
+      params = parallel.at_hand(state.params)
+      images = adversarial(params, at(_ATTACK, step), batch, eps)
+    index, images, labels = parallel.spread(
+      where, (batch.index, images, batch.label)
+    )
+    if run.method == 'certified':
+      weight = 1 - (1 - run.natural_weight) * share
+      state, measured = update(state, images, labels, eps, weight)
+    else:
+      update_key = jax.random.fold_in(key, _UPDATE)
+      state, measured = update(state, update_key, index, images, labels)
+    return state, eps, measured
+
+  return state, advance
 
 
 def _augmented(about):
@@ -159,11 +179,11 @@ def _check(run) -> None:
       "method='certified' needs a defense with a codebook, not 'none': it "
       'bounds the network over the codes that pixels can reach.'
     )
-  devices = jax.local_device_count()
+  devices = jax.device_count()
   if run.batch_size % devices:
     raise ValueError(
       f'batch_size={run.batch_size} is no multiple of the {devices} devices '
-      'it is split over.'
+      'it is split over: choose another, or fewer devices.'
     )
 
 
@@ -193,4 +213,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  program.run(main)
+  multihost.run(main)

@@ -12,7 +12,7 @@
 from etils.epath import Path
 import jax
 
-from rdefense import build, checkpoints, training
+from rdefense import build, checkpoints, parallel, training
 from rdefense.defenses import codebooks
 
 __all__ = [
@@ -26,10 +26,11 @@ def fitted_codebook(config, workdir) -> codebooks.Codebook | None:
   if not used & set(build.WITH_CODEBOOK):
     return None
   path = Path(workdir) / 'codebook.npz'
-  if not path.exists():
+  if parallel.is_first() and not path.exists():
     about = config.codebook.to_dict()
     images = build.dataset(config.data.to_dict(), about['split']).images
     codebooks.save(path, build.codebook(about, images))
+  parallel.wait('codebook')
   return codebooks.load(path)
 
 

@@ -9,7 +9,7 @@ from etils.epath import Path
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from rdefense.parallel import layout
+from rdefense.parallel import Layout, layout
 from rdefense.types import PyTree
 
 __all__ = ['latest_step', 'load', 'save']
@@ -47,16 +47,20 @@ def save(directory, step: int, state: PyTree) -> None:
     checkpointer.save(step, state)
 
 
-def load(directory, template: PyTree) -> PyTree:
+def load(
+  directory, template: PyTree, where: Layout | None = None
+) -> PyTree:
   """Reads the newest checkpoint.
 
   Args:
     directory: folder of one model.
     template: a tree of arrays or `jax.ShapeDtypeStruct` with the structure and
       shapes to expect.
+    where: devices to copy it to; None means all of this process.
 
   Returns:
-    A tree like `template`, copied to all devices of this process.
+    A tree like `template`. Several processes have to ask for it together, as
+    they save together.
 
   Raises:
     ValueError: where there is no checkpoint, or it holds another network.
@@ -66,7 +70,7 @@ def load(directory, template: PyTree) -> PyTree:
       f'no checkpoint in {directory}: train this model first '
       '(python -m experiments.train with the same config and workdir).'
     )
-  copied = layout().copied
+  copied = (layout() if where is None else where).copied
   abstract = jax.tree.map(
     lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=copied), template
   )

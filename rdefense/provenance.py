@@ -21,7 +21,7 @@ from typing import Any
 from etils import epath
 import jax
 
-from rdefense import files
+from rdefense import files, parallel
 
 __all__ = ['claim', 'environment']
 
@@ -74,12 +74,18 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> None:
     config: nested plain data.
 
   Raises:
-    ValueError: if the workdir belongs to another config.
+    ValueError: if the workdir belongs to another config, or is not the same
+      folder for all processes.
   """
   path = epath.Path(workdir) / 'config.json'
-  if not path.exists():
+  if parallel.is_first() and not path.exists():
     files.write_json(path, config)
-    return
+  parallel.wait('claim')
+  if not path.exists():
+    raise ValueError(
+      f'{workdir} is empty for process {jax.process_index()} and not for '
+      'process 0: all hosts need one folder, on a shared disk or as gs://...'
+    )
   here = json.loads(files.json_text(config))
   found = _difference(files.read_json(path), here)
   if found:

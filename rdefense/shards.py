@@ -1,12 +1,17 @@
 """A dataset worked off shard by shard, each on disk before the next begins.
 
 A killed run leaves whole shards only; the next one reads them and goes on. A
-progress bar shows what has been found so far and the time left.
+progress bar shows what has been found so far and the time left. Of several
+processes each takes its own shards, and reads those of the others when they are
+all there: a folder that all of them see holds the same files whatever their
+number.
 """
 
 from collections.abc import Callable, Mapping
+import time
 from typing import Any
 
+import jax
 import numpy as np
 from tqdm import auto as tqdm
 
@@ -15,6 +20,9 @@ from rdefense.data.batches import Batch, batches
 from rdefense.data.sources import Arrays
 
 __all__ = ['worked_off']
+
+# Seconds between two looks for the others' shards, at first and in the end.
+_LOOK, _LOOK_AT_LEAST = 0.2, 5.0
 
 
 def worked_off(
@@ -31,7 +39,8 @@ def worked_off(
 
   Args:
     arrays: the dataset, in order.
-    directory: where the shards lie; present ones are not computed again.
+    directory: where the shards lie, seen by all processes; present ones are
+      not computed again.
     shard_size: examples a shard.
     num_examples: the first so many; None means all.
     compute: the columns of a batch, padding left out, as
@@ -50,11 +59,12 @@ def worked_off(
   total = total if num_examples is None else min(num_examples, total)
   checks.check_labels(arrays.labels, len(arrays.images), arrays.num_classes)
   finished = records.completed(directory)
+  process, processes = jax.process_index(), jax.process_count()
+  mine = np.arange(total)[np.arange(total) // shard_size % processes == process]
   counts: Any = 0
-  with tqdm.tqdm(total=total, desc=title, unit='img') as bar:
-    for number, batch in enumerate(
-      batches(arrays, shard_size, np.arange(total))
-    ):
+  with tqdm.tqdm(total=len(mine), desc=title, unit='img') as bar:
+    for turn, batch in enumerate(batches(arrays, shard_size, mine)):
+      number = turn * processes + process
       columns: Mapping[str, Any]
       if number in finished:
         columns = records.read_shard(records.shard_path(directory, number))
@@ -64,4 +74,17 @@ def worked_off(
       counts = counts + count(columns)
       bar.set_postfix_str(tell(counts))
       bar.update(len(columns['index']))
+  _await(directory, -(-total // shard_size))
   return records.read(directory)
+
+
+def _await(directory, num_shards: int) -> None:
+  """Returns when the other processes have written their shards.
+
+  It looks on disk, not at the processes: who has lost one is stopped by JAX's
+  runtime, and the folder is what the next run goes on from.
+  """
+  pause = _LOOK
+  while not records.completed(directory) >= {*range(num_shards)}:
+    time.sleep(pause)
+    pause = min(2 * pause, _LOOK_AT_LEAST)

@@ -32,7 +32,7 @@ from rdefense.defenses.base import Defense
 from rdefense.defenses.discretize import nearest_code
 from rdefense.losses import margins
 from rdefense.models.base import Classifier, train_batch
-from rdefense.parallel import Layout, layout
+from rdefense.parallel import Layout, everywhere
 from rdefense.threats import ball
 from rdefense.types import Array, Key, PyTree
 
@@ -82,7 +82,7 @@ def updater(
     defense: in front of it; only `apply` is used.
     reduction: `mean` or `sum` of the cross-entropy over the batch (paper A's
       MNIST network: sum).
-    where: devices to use; None means all of this process.
+    where: devices to use; None means those of all processes.
 
   Returns:
     `(state, key, index, x, y) -> (state, metrics)`, with `metrics` the mean
@@ -93,7 +93,7 @@ def updater(
   """
   if reduction not in ('mean', 'sum'):
     raise ValueError(f"reduction={reduction!r} is neither 'mean' nor 'sum'.")
-  where = layout() if where is None else where
+  where = everywhere() if where is None else where
 
   def objective(params, keys, x, y):
     z = jax.vmap(defense.apply)(keys, x)
@@ -150,7 +150,7 @@ def certified_updater(
     tx: its optimiser.
     codes: `[k, C]`.
     norm: of T's distances over channels.
-    where: devices to use; None means all of this process.
+    where: devices to use; None means those of all processes.
 
   Returns:
     `(state, x, y, eps, natural_weight) -> (state, metrics)`, with `metrics`
@@ -160,7 +160,7 @@ def certified_updater(
   Raises:
     ValueError: where it is traced, by name on a layer without bounds.
   """
-  where = layout() if where is None else where
+  where = everywhere() if where is None else where
   codes = jnp.asarray(codes, jnp.float32)
   discretize = nearest_code(codes, norm=norm).apply
 

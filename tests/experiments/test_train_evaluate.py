@@ -41,10 +41,10 @@ SMALL = [
 NAT = [*SMALL, '--only=nat']
 
 
-def start(program, arguments, workdir, **environment):
-  """Starts a program on one CPU device, its output in two files."""
+def start(program, arguments, workdir, name='', **environment):
+  """Starts a program on one CPU device, its output in a file of that name."""
   Path(workdir).mkdir(parents=True, exist_ok=True)
-  stderr = Path(f'{workdir}.{program}.stderr')
+  stderr = Path(f'{workdir}.{name or program}.stderr')
   command = [sys.executable, '-m', f'experiments.{program}', *arguments]
   with open(stderr, 'w') as file:
     process = subprocess.Popen(
