@@ -58,8 +58,8 @@ def rows(root, what: str, dataset: str) -> list[Row]:
     for k in printed
     if k
   }
-  # Without discretization every study of the data set has it.
-  studies[0] = next(filter(None, studies.values()), None)
+  # Without discretization: in the data set's own study.
+  studies[0] = _results(root, dataset)
   found = []
   for base, printed in bases.items():
     for k, values in sorted(printed.items()):

@@ -24,7 +24,7 @@ from absl import flags, logging
 
 from configs.paper import catalogue
 from configs.paper.catalogue import CATALOGUE, Job
-from experiments import paper_tables, program
+from experiments import paper_tables, preemption, program
 from rdefense import files, provenance
 
 __all__ = ['chosen', 'reproduce']
@@ -132,6 +132,8 @@ def _run(job: Job, root: Path, line: str) -> bool:
   main = importlib.import_module(f'experiments.{job.program}').main
   try:
     program.call(main, [job.program, *job.arguments(str(root))])
+  except preemption.Stopped:
+    raise
   except (Exception, SystemExit) as error:
     program.tell(error)
     return False

@@ -4,7 +4,7 @@
 `jobs` are the programs to run, in order, for one of them. A study's models are
 trained once: other codebooks of a data set take its undefended ones.
 
->>> [job.workdir for job in jobs('table3', 'mnist', 'small')]
+>>> [job.workdir for job in jobs('table3', 'mnist', 'small')][2:]
 ['mnist', 'mnist_medoids', 'mnist_medoids']
 >>> print(' '.join(jobs('table3', 'mnist', 'small')[0].arguments('runs')))
 --config=configs/mnist.py:small --workdir=runs/mnist --only=nat,adv_fast,adv
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from configs.paper.published import codebook_key
 from configs.paper.tables import TABLES
+from configs.study import SIX_SETTINGS
 
 __all__ = ['CATALOGUE', 'TABLE_OF', 'Item', 'Job', 'codebook_workdir', 'jobs']
 
@@ -29,6 +30,7 @@ _OWN = {
   'nips17': ('Table II', 300),
 }
 _CONFIG = {'nips17': 'imagenet'}
+_BEHIND = tuple(name for name in SIX_SETTINGS if name.startswith('disc_'))
 
 
 class Item(NamedTuple):
@@ -133,6 +135,7 @@ def _jobs(what: str, dataset: str, preset: str) -> Iterator[Job]:
   match what:
     case 'table1' | 'table2' | 'table3':
       table = TABLE_OF[what]
+      yield from _codebook(dataset, *_OWN[dataset], preset)
       for num_codes in _numbers(table, dataset, preset):
         yield from _codebook(dataset, table, num_codes, preset)
     case 'figure1':
@@ -183,11 +186,14 @@ def _codebook(
     words.append(f'k{num_codes}')
   config = f'{_CONFIG.get(dataset, dataset)}.py:{",".join(words)}'
   pretrained = '' if own or dataset == 'nips17' else dataset
+  # The undefended settings are there, in the data set's own study.
+  options = (f'--config.only={_BEHIND!r}',) if pretrained else ()
   if dataset != 'nips17':
     yield Job(
-      'train', config, workdir, pretrained, ('--only=nat_re,adv_re',)
+      'train', config, workdir, pretrained,
+      (*options, '--only=nat_re,adv_re'),
     )
-  yield Job('evaluate', config, workdir, pretrained)
+  yield Job('evaluate', config, workdir, pretrained, options)
 
 
 def _trained(dataset: str, preset: str) -> Iterator[Job]:

@@ -86,8 +86,8 @@ def test_what_is_in_the_journal_is_not_run_again(tmp_path, monkeypatch, capsys):
   pairs = [('table3', 'mnist'), ('table2', 'mnist')]
   first = reproduce.reproduce(pairs, 'small', tmp_path)
   assert called == [
-    ('train', 'mnist'), ('train', 'mnist_medoids'),
-    ('evaluate', 'mnist_medoids'), ('train', 'mnist'), ('evaluate', 'mnist'),
+    ('train', 'mnist'), ('train', 'mnist'), ('evaluate', 'mnist'),
+    ('train', 'mnist_medoids'), ('evaluate', 'mnist_medoids'),
   ]  # fmt: skip
   assert [job.workdir for job in first] == ['mnist_medoids'] * 2
   assert 'on purpose' in capsys.readouterr().err

@@ -79,13 +79,13 @@ def metrics(workdir):
   return [json.loads(line) for line in lines]
 
 
-def parameters(workdir):
+def parameters(workdir, model='nat'):
   config = digits.get_config('smoke')
   config.update_from_flattened_dict(CHANGES)
   return workdirs.load_params(
     config,
     workdir,
-    'nat',
+    model,
     build.classifier(config.model.to_dict(), 10),
     build.defend({'name': 'identity'})(None, 1.0),
     jnp.zeros((8, 8, 1)),
@@ -95,10 +95,10 @@ def parameters(workdir):
 def rows(workdir):
   """All rows of all conditions, but for the seconds they took."""
   table = {}
-  for directory in sorted({p.parent for p in workdir.glob('records/**/*.npz')}):
-    name = directory.relative_to(workdir / 'records').as_posix()
+  for directory in sorted({p.parent for p in workdir.glob('*/**/shard-*.npz')}):
+    name = directory.relative_to(workdir).as_posix()
     for column, values in records.read(directory).items():
-      if column != 'verdict/seconds':
+      if not column.endswith('/seconds'):
         table[f'{name}/{column}'] = values
   return table
 
@@ -183,7 +183,7 @@ def test_the_report_and_the_results_agree_with_the_rows(evaluated):
     assert set(entry['conditions']) == {'clean', f'eps0.2/{attack}'}
     assert setting in report and setting in markdown
     for condition, tally in entry['conditions'].items():
-      name = f'{setting}/{condition}'
+      name = f'records/{setting}/{condition}'
       correct = table[f'{name}/verdict/predicted'] == table[f'{name}/label']
       assert (tally['correct'], tally['total']) == (correct.sum(), 20)
       assert tally['percent'] == pytest.approx(100 * correct.mean())
