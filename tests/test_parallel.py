@@ -4,7 +4,16 @@ import jax
 import numpy as np
 import pytest
 
-from rdefense.parallel import layout
+from rdefense.parallel import (
+  at_hand,
+  copied,
+  everywhere,
+  is_first,
+  layout,
+  own_rows,
+  spread,
+  wait,
+)
 
 
 def rows_by_device(array):
@@ -47,3 +56,29 @@ def test_a_mapped_function_stays_split_and_moves_no_data():
   np.testing.assert_array_equal(fn(w, x), 2 * x.sum(1))
   text = fn.lower(w, x).compile().as_text()
   assert not [word for word in ('all-', 'permute', 'scatter(') if word in text]
+
+
+def test_one_process_is_first_has_all_rows_and_waits_for_nobody():
+  where = everywhere()
+  assert where == layout() and is_first()
+  np.testing.assert_array_equal(own_rows(where, 16), np.arange(16))
+  wait('here')
+  rows = {'x': np.arange(16.0), 'y': np.arange(32).reshape(16, 2)}
+  both = spread(where, rows)
+  for name, array in both.items():
+    assert array.sharding == where.split
+    np.testing.assert_array_equal(array, rows[name])
+  params = copied(where, {'w': np.arange(3.0)})
+  assert params['w'].sharding == where.copied
+  np.testing.assert_array_equal(at_hand(params)['w'], np.arange(3.0))
+
+
+def test_a_process_reads_the_rows_of_its_devices():
+  """As if the first and the last device alone were of this process."""
+
+  class Split:
+    def addressable_devices_indices_map(self, shape):
+      return {'last': (slice(14, 16),), 'first': (slice(None, 2),)}
+
+  where = layout()._replace(split=Split())
+  assert own_rows(where, 16).tolist() == [0, 1, 14, 15]

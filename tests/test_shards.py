@@ -1,5 +1,8 @@
 """Shards are computed once, counted always, and give one table."""
 
+import threading
+
+import jax
 import numpy as np
 import pytest
 
@@ -54,3 +57,32 @@ def test_labels_out_of_range_are_an_error_before_any_work(tmp_path):
   with pytest.raises(ValueError, match='label'):
     shards.worked_off(bad, tmp_path, 3, None, computed.append, len, str)
   assert not computed
+
+
+@pytest.mark.parametrize('processes', [2, 4])
+def test_processes_share_the_shards_and_read_them_all(
+  processes, tmp_path, monkeypatch
+):
+  """Threads stand for processes: each has its number, all see the folder."""
+  own = threading.local()
+  monkeypatch.setattr(jax, 'process_index', lambda: own.number)
+  monkeypatch.setattr(jax, 'process_count', lambda: processes)
+  computed = {number: [] for number in range(processes)}
+  tables = {}
+
+  def run(number):
+    own.number = number
+    tables[number], _ = work(tmp_path, computed[number])
+
+  threads = [threading.Thread(target=run, args=[n]) for n in computed]
+  for thread in threads:
+    thread.start()
+  for thread in threads:
+    thread.join(timeout=60)
+  shares = [[0, 1, 2], [3, 4, 5], [6], []]
+  if processes == 2:
+    shares = [[0, 1, 2, 6], [3, 4, 5]]
+  assert list(computed.values()) == shares
+  for rows in tables.values():
+    assert rows['index'].tolist() == list(range(7))
+  assert records.completed(tmp_path) == {0, 1, 2}
