@@ -8,9 +8,10 @@ import threading
 import numpy as np
 import pytest
 
+from configs.paper.catalogue import CATALOGUE
 from configs.paper.published import PAPER_A, PAPER_B, PUBLISHED
 from configs.paper.tables import TABLES
-from experiments import publish
+from experiments import coverage, publish, results
 from rdefense import files, records
 
 DOCS = Path(__file__).parents[2] / 'docs'
@@ -41,7 +42,7 @@ def rendered(new):
 def line(text, *words):
   (found,) = [
     row
-    for row in text.splitlines()
+    for row in text.partition('Figures: ')[2].splitlines()
     if row.startswith('|') and all(word in row for word in words)
   ]
   return [cell.strip() for cell in found.strip('|').split(' | ')]
@@ -311,5 +312,44 @@ def test_the_committed_page_is_printed_from_the_committed_figures():
 
 def test_certificates_are_no_settings_of_a_data_set():
   key = 'certify/randdisc/plain/eps0.05/best'
-  assert publish._split(key)[2] == ''
-  assert publish._split('mnist/randdisc/eps0.1/paper_b')[2] == 'randdisc'
+  assert results.split(key)[2] == ''
+  assert results.split('mnist/randdisc/eps0.1/paper_b')[2] == 'randdisc'
+
+
+def test_the_page_begins_with_what_has_been_measured():
+  text = rendered(
+    {
+      'mnist/nat_pre/clean': entry(examples=10_000),
+      'mnist/disc_adv_pre/eps0.3/paper_a': entry(),
+      'mnist/disc_adv_pre/eps0.3/adaptive': entry(),
+      'benchmark/speed': entry(),
+    }
+  )
+  table = text.partition('## What has been')[2].partition('\nFigures: ')[0]
+  rows = [
+    row.strip('| ').split(' | ')
+    for row in table.splitlines() if row.startswith('| `')
+  ]  # fmt: skip
+  pairs = [
+    (f'`{what}`', dataset or '–')
+    for what, item in CATALOGUE.items()
+    for dataset in item.datasets
+  ]
+  assert [(row[0], row[2]) for row in rows] == pairs
+  found = {pair: row[3:] for pair, row in zip(pairs, rows, strict=True)}
+  measured = '2 figures, 2 of 12 printed: `mnist/` disc_adv_pre, nat_pre'
+  assert found['`table2`', 'mnist'] == [measured, '500 to 10,000', '`small`']
+  assert found['`table1`', 'mnist'][0].startswith('1 figure, 1 of 12 printed')
+  absent = '**not measured**: 0 of 60 printed'
+  assert found['`table2`', 'cifar10'] == [absent, '–', '–']
+  assert '[benchmark](#benchmark) (1), [mnist](#mnist) (3).' in text
+
+
+def test_every_printed_figure_belongs_to_some_table_or_figure():
+  every = {
+    key
+    for what, item in CATALOGUE.items()
+    for dataset in item.datasets
+    for key in coverage.printed(what, dataset)
+  }
+  assert every == set(PUBLISHED)
