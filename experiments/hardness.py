@@ -11,27 +11,25 @@ for colours and with Plotly installed, neighborhoods.html, to turn round. What
 a killed run has counted is not counted again.
 """
 
-from collections.abc import Iterator
 import io
-import math
 from pathlib import Path
 import time
-from typing import Any, NamedTuple
+from typing import Any
 import zlib
 
 from absl import app, flags, logging
-import jax
 import ml_collections
 import numpy as np
 from tqdm import auto as tqdm
 
 from experiments import program, publish
 from experiments.codebooks import histogram
-from experiments.publish import Entry
-from rdefense import checks, data, files, interactive, plots, report
+from experiments.hardness_cases import STUDIES, Case, Study, cases
+from experiments.hardness_report import NEAR, SEED, entries, write_report
+from rdefense import checks, data, files
 from rdefense.analysis import equivalence, neighborhoods
 from rdefense.analysis.separability import PARTS, changed, separability
-from rdefense.certify.lattice import RULES, nearer_than, num_reached
+from rdefense.certify.lattice import nearer_than, num_reached
 from rdefense.data.sources import data_directory
 from rdefense.defenses.colors import Colors, colors_from_images
 from rdefense.defenses.density import density
@@ -45,78 +43,6 @@ _DATASET = flags.DEFINE_string(
 _COLOURS = flags.DEFINE_string(
   'colours', None, 'Histogram of CIFAR-10.', allow_override=True
 )
-
-_SEED = 0
-_NEAR = 8  # levels, of neighbourhoods
-_LARGEST_PUBLISHED = 1_567_080
-_SHOWN = (40_000, 400_000)  # pixels of Figure 6, left and right
-
-
-class Study(NamedTuple):
-  """What is looked at; the first codebook is the one of the keys."""
-
-  books: dict[str, tuple[int, float]]  # number of codes, radius
-  radii: tuple[float, ...]
-  published: dict[tuple[str, float], float]  # medians, by book and radius
-  unit: int = 1  # radii are printed in units of 1 / unit
-
-
-STUDIES = {
-  'digits': Study({'density2': (2, 0.3)}, (0.1, 0.3), {}),
-  'mnist': Study(
-    {'density2': (2, 0.6), 'density4': (4, 0.1)}, (0.1, 0.2, 0.3),
-    {('density2', 0.3): 0.06},
-  ),
-  'fashion_mnist': Study(
-    {'density2': (2, 0.2), 'density4': (4, 0.1)}, (0.05, 0.1, 0.2), {},
-  ),
-  'cifar10': Study(
-    {'density300': (300, 16 / 255), 'density50': (50, 48 / 255)},
-    (2 / 255, 4 / 255, 8 / 255),
-    {('density300', 8 / 255): 0.27},
-    unit=255,
-  ),
-}  # fmt: skip
-
-# What counts as reached, in words.
-_RULES = {
-  ('given', 'closed'): 'T gives it within ε, ties to the lowest index',
-  ('tied', 'closed'): 'among the nearest within ε, ties counted',
-  ('given', 'open'): 'T gives it nearer than ε',
-  ('tied', 'open'): 'among the nearest nearer than ε',
-}
-_KEYS = {
-  ('given', 'closed'): 'median',
-  ('tied', 'closed'): 'median_tied',
-  ('given', 'open'): 'median_open',
-  ('tied', 'open'): 'median_tied_open',
-}
-
-
-class Case(NamedTuple):
-  """One distribution of hardness."""
-
-  book: str
-  eps: float
-  rule: str
-  ball: str = 'closed'
-
-  @property
-  def name(self) -> str:
-    return f'{self.book}-eps{self.eps:.4f}-{self.rule}-{self.ball}'
-
-
-def cases(study: Study) -> Iterator[Case]:
-  """Every codebook and radius by both rules, open balls where one is printed.
-
-  Ties decide more there than the paper's two digits.
-  """
-  for book in study.books:
-    for eps in study.radii:
-      printed = (book, eps) in study.published
-      for ball in ('closed', 'open') if printed else ('closed',):
-        for rule in reversed(RULES):
-          yield Case(book, eps, rule, ball)
 
 
 def training_colors(dataset: str, colours: str | None) -> Colors:
@@ -181,10 +107,10 @@ def measure(dataset: str, study: Study, workdir: Path) -> dict[str, Any]:
       )
       curves[case] = equivalence.cdf(found['values'])
   start = time.perf_counter()
-  cube = neighborhoods.sizes(colors, _NEAR)
+  cube = neighborhoods.sizes(colors, NEAR)
   seconds = time.perf_counter() - start
   config = ml_collections.ConfigDict(
-    {'preset': 'full', 'dataset': dataset, 'near': _NEAR, 'seed': _SEED}
+    {'preset': 'full', 'dataset': dataset, 'near': NEAR, 'seed': SEED}
   )
   return {
     'dataset': dataset,
@@ -197,7 +123,7 @@ def measure(dataset: str, study: Study, workdir: Path) -> dict[str, Any]:
     },
     'codebooks': {name: book.provenance for name, book in books.items()},
     'neighborhoods': {
-      'radius': _NEAR,
+      'radius': NEAR,
       'seconds': seconds,
       'of_pixels': neighborhoods.largest(cube, colors)._asdict(),
       'anywhere': neighborhoods.largest(cube)._asdict(),
@@ -217,243 +143,6 @@ def _scores(colors: Colors, codes) -> dict[str, Any]:
     'worst_silhouette': float(np.nanmin(found.silhouettes)),
     **{f'within_{m}': share for m, share in zip(PARTS, found.within)},
     **{f'within_own_{m}': share for m, share in zip(PARTS, found.within_own)},
-  }
-
-
-def pictures(study: Study, results) -> dict[str, bytes]:
-  """Figures 5, 6 and 7 as PNG."""
-  colors, cube, curves = (
-    results['arrays'][name] for name in ('colors', 'cube', 'curves')
-  )
-  name = results['dataset']
-  figures = {
-    'figure_5': plots.distributions(
-      {
-        f'{case.book}, ε = {_radius(study, case.eps)}': curve
-        for case, curve in curves.items()
-        if (case.rule, case.ball) == ('given', 'closed')
-      },
-      {
-        f'paper, ε = {_radius(study, eps)}': value
-        for (_, eps), value in study.published.items()
-      },
-      f'Hardness of {name}',
-    )
-  }
-  counts = neighborhoods.histogram(colors)
-  channels = ('red', 'green', 'blue') if len(counts) == 3 else ('pixels',)
-  near = f'training pixels within {_NEAR} levels'
-  if len(counts) == 3:
-    figures['figure_6'] = plots.color_cube(
-      {
-        f'{n:,} pixels, by {scale}': _points(colors, cube, n)
-        for n, scale in zip(_SHOWN, ('size', 'logarithm'), strict=True)
-      },
-      int(cube.max()),
-      f'{name}: {near}',
-    )
-  else:
-    figures['figure_6'] = plots.levels(
-      {near: cube}, f'{name}: neighbourhood sizes', near
-    )
-  figures['figure_7'] = plots.levels(
-    dict(zip(channels, counts, strict=True)),
-    f'{name}: pixels by level',
-    'training pixels',
-  )
-  return {
-    name: plots.encode_png(figure) for name, figure in figures.items()
-  }
-
-
-def _points(
-  colors: Colors, cube: np.ndarray, num_pixels: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """Distinct colours of some pixels drawn, with their neighbourhood sizes."""
-  rows = neighborhoods.sample(jax.random.key(_SEED), colors, num_pixels)
-  rows = np.unique(rows)
-  return colors.values[rows], neighborhoods.of_colors(cube, colors)[rows]
-
-
-def write_page(workdir: Path, results) -> bool:
-  """Figure 6 to turn round; only of colours, and where Plotly is installed."""
-  colors, cube = (results['arrays'][name] for name in ('colors', 'cube'))
-  if colors.values.shape[1] != 3 or not interactive.available():
-    return False
-  page = interactive.color_cube(
-    *_points(colors, cube, _SHOWN[0]),
-    f'{results["dataset"]}: training pixels within {_NEAR} levels of a colour',
-  )
-  files.write_bytes(workdir / 'neighborhoods.html', page.encode())
-  return True
-
-
-def _radius(study: Study, eps: float) -> str:
-  return f'{study.unit * eps:.4g}' + '/255' * (study.unit == 255)
-
-
-def write_report(workdir, study: Study, results) -> Path:
-  """The report; see the module's docstring."""
-  turned = write_page(workdir, results)
-  figures = pictures(study, results)
-  title = f'How hard {results["dataset"]} is to defend by discretization'
-  captions = {
-    'figure_5': 'Share of test images up to each hardness; codes counted as T '
-    'gives them.',
-    'figure_6': f'Training pixels, with multiplicity, within {_NEAR} levels.',
-    'figure_7': 'How many training pixels have each level.',
-  }
-  figure = lambda name: ('figure', name, figures[name], captions[name])
-  peaks = results['neighborhoods']
-  content: list[tuple] = [
-    ('heading', 1, title),
-    (
-      'paragraph',
-      f'{results["examples"]:,} test images; {results["pixels"]:,} training '
-      f'pixels of {results["colors"]:,} colours.',
-    ),
-    ('heading', 2, 'Equivalence classes (Figure 5)'),
-    (
-      'paragraph',
-      'Two images are equivalent if T makes the same of them. Hardness is the '
-      'logarithm of the number of classes in the ball over that of all k^d: 0 '
-      'leaves an attacker one image, 1 all of them. Intervals of the median '
-      'are distribution-free, 95%. Codes that are nearest together only, at a '
-      'tie, are counted or not, and so are ties at the very end of the ball: '
-      'the true number is between the two rules of a ball.',
-    ),
-    figure('figure_5'),
-    _hardness_table(study, results['hardness']),
-    ('heading', 2, 'Neighbourhoods (Figure 6)'),
-    ('paragraph', _peak_words(results['dataset'], peaks, turned)),
-    figure('figure_6'),
-    ('heading', 2, 'Pixel values (Figure 7)'),
-    figure('figure_7'),
-    ('heading', 2, 'Separability'),
-    (
-      'paragraph',
-      'Of training pixels and their nearest codes, in l_inf and levels of 255. '
-      'Gamma is the smallest distance of two codes; the paper\'s guarantee '
-      'wants every pixel within Gamma / 8.',
-    ),
-    _scores_table(results['separability']),
-    *report.how_it_was_made(results),
-  ]
-  return report.write_document(workdir, 'report', title, content, figures)
-
-
-def _hardness_table(study: Study, rows):
-  def paper(row):
-    value = study.published.get((row['book'], row['eps']))
-    return '–' if value is None else f'{value:g}'
-
-  body = [
-    (
-      f'`{row["book"]}`',
-      _radius(study, row['eps']),
-      _RULES[row['rule'], row['ball']],
-      f'{row["value"]:.4f} [{row["low"]:.4f}, {row["high"]:.4f}]',
-      paper(row),
-      f'{row["mean"]:.4f}',
-      str(row['most']),
-      f'{100 * row["changed"]:.2f}%',
-    )
-    for row in rows
-  ]
-  header = (
-    'codes', 'ε', 'a code is reached if', 'median', "paper's median", 'mean',
-    'most codes of a pixel', 'training pixels of several',
-  )  # fmt: skip
-  return ('table', header, body)
-
-
-def _peak_words(dataset, peaks, turned: bool) -> str:
-  own, overall = peaks['of_pixels'], peaks['anywhere']
-  words = (
-    f'The largest neighbourhood of a training pixel has {own["size"]:,} '
-    f'pixels, around {tuple(own["color"])}; of any colour at all '
-    f'{overall["size"]:,}, around {tuple(overall["color"])}. All of them were '
-    f'counted in {peaks["seconds"]:.1f} s.'
-  )
-  if dataset == 'cifar10':
-    words += f' The paper prints {_LARGEST_PUBLISHED:,}.'
-  return words + ' `neighborhoods.html` can be turned round.' * turned
-
-
-# Field -> (words, factor, unit).
-_FIELDS = {
-  'codes': ('codes', 1, ''),
-  'separation': ('Gamma', 1, 'levels'),
-  'median_gap': ('median distance of a code to the next', 1, 'levels'),
-  'spread': ('mean distance of a pixel to its code', 1, 'levels'),
-  'silhouette': ('silhouette, mean over pixels', 1, ''),
-  'worst_silhouette': ('silhouette of the worst code', 1, ''),
-} | {
-  f'{kind}_{m}': (f'pixels within {whose} / {m}', 100, '%')
-  for kind, whose in (('within', 'Gamma'), ('within_own', "their code's gap"))
-  for m in PARTS
-}
-
-
-def _scores_table(scores):
-  def cell(value, factor, unit):
-    number = f'{factor * value:.4g}'
-    return f'{number}%' if unit == '%' else f'{number} {unit}'.strip()
-
-  rows = [
-    (words, *(cell(found[field], factor, unit) for found in scores.values()))
-    for field, (words, factor, unit) in _FIELDS.items()
-  ]
-  return ('table', ('', *(f'`{name}`' for name in scores)), rows)
-
-
-def entries(study: Study, results) -> dict[str, Entry]:
-  """`hardness/<dataset>/...` -> entry.
-
-  Keys of the first codebook leave it out: `hardness/mnist/eps0.3/median`.
-  """
-  about = results['environment']
-  blank = Entry(
-    0.0, None, None, None, results['preset'], results['command'],
-    publish.commit_of(about), about['device'], about['date'], '',
-  )  # fmt: skip
-  first = next(iter(study.books))
-  found = {}
-  prefix = lambda book: '' if book == first else f'{book}/'
-  for row in results['hardness']:
-    key = f'{prefix(row["book"])}eps{study.unit * row["eps"]:.4g}'
-    target = study.published.get((row['book'], row['eps']))
-    finite = math.isfinite(row['low'])
-    found[f'{key}/{_KEYS[row["rule"], row["ball"]]}'] = blank._replace(
-      value=row['value'],
-      low=row['low'] if finite else None,
-      high=row['high'] if finite else None,
-      examples=row['total'],
-      target='' if target is None else f'{target:g}, paper A',
-    )
-    if (row['rule'], row['ball']) == ('tied', 'closed'):
-      found[f'{key}/changed'] = blank._replace(
-        value=100 * row['changed'], examples=results['pixels'], unit='%'
-      )
-  for book, scores in results['separability'].items():
-    for field in ('silhouette', 'spread', *(f'within_{m}' for m in PARTS)):
-      _, factor, unit = _FIELDS[field]
-      found[f'{prefix(book)}separability/{field}'] = blank._replace(
-        value=factor * scores[field], examples=results['pixels'], unit=unit
-      )
-  peaks = results['neighborhoods']
-  paper = f'{_LARGEST_PUBLISHED:,}, paper A'
-  found['neighborhoods/largest'] = blank._replace(
-    value=peaks['of_pixels']['size'], examples=results['pixels'],
-    unit='pixels', target=paper if results['dataset'] == 'cifar10' else '',
-  )  # fmt: skip
-  found['neighborhoods/seconds'] = blank._replace(
-    value=peaks['seconds'], unit='s',
-    target='at most 5' if results['dataset'] == 'cifar10' else '',
-  )  # fmt: skip
-  return {
-    f'hardness/{results["dataset"]}/{key}': entry
-    for key, entry in found.items()
   }
 
 

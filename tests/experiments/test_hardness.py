@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import hardness, publish
-from experiments.hardness import STUDIES, Case
+from experiments import hardness, hardness_cases, hardness_report, publish
+from experiments.hardness_cases import STUDIES, Case
 from rdefense import data
 from rdefense.analysis import equivalence
 from rdefense.certify import lattice
@@ -83,16 +83,16 @@ def test_colours_are_drawn_and_turned_round(tmp_path, monkeypatch):
     'dataset': 'cifar10',
     'arrays': {'colors': colors, 'cube': cube, 'curves': curves},
   }
-  monkeypatch.setattr(hardness, '_SHOWN', (100, 200))
-  assert hardness.write_page(tmp_path, results)
+  monkeypatch.setattr(hardness_report, '_SHOWN', (100, 200))
+  assert hardness_report.write_page(tmp_path, results)
   assert (tmp_path / 'neighborhoods.html').stat().st_size > 10**6
   cube[0, 0, 0] = 50
-  figures = hardness.pictures(STUDIES['cifar10'], results)
+  figures = hardness_report.pictures(STUDIES['cifar10'], results)
   assert sorted(figures) == ['figure_5', 'figure_6', 'figure_7']
 
 
 def test_printed_medians_are_compared_for_open_balls_as_well():
-  found = [*hardness.cases(STUDIES['mnist'])]
+  found = [*hardness_cases.cases(STUDIES['mnist'])]
   assert len(set(found)) == len(found) == 14
   opened = {case for case in found if case.ball == 'open'}
   assert opened == {
@@ -102,7 +102,7 @@ def test_printed_medians_are_compared_for_open_balls_as_well():
 
 def test_figures_can_be_published(results, tmp_path):
   study = STUDIES['digits']._replace(published={('density2', 0.3): 0.06})
-  entries = hardness.entries(study, results)
+  entries = hardness_report.entries(study, results)
   publish.publish(tmp_path / 'results.json', entries)
   stored = json.loads((tmp_path / 'results.json').read_text())
   median = stored['hardness/digits/eps0.3/median']
