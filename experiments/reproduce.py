@@ -9,14 +9,14 @@ command lines would; `configs/paper/catalogue.py` has the list. Runs go to
 `--root`, which keeps a journal: what is in there is not run again, and what a
 killed run has begun is resumed by its program. One that fails is told at the
 end, with the others done. Tables I to III are written to `tables`, beside the
-paper's; every other report is that of its workdir. `--preset=small` is for two
+paper's; every other report is that of its workdir, and `index.html` has links
+to all of them. `--preset=small` is for two
 cores, `paper` for a GPU, `smoke` only shows that it runs, on the first data set
 of each, with the fewest codes.
 """
 
 import importlib
 from pathlib import Path
-import shlex
 import sys
 import time
 
@@ -24,8 +24,14 @@ from absl import flags, logging
 
 from configs.paper import catalogue
 from configs.paper.catalogue import CATALOGUE, Job
-from experiments import paper_tables, preemption, program
-from rdefense import files, provenance
+from experiments import (
+  gallery,
+  journal,
+  paper_tables,
+  preemption,
+  program,
+)
+from rdefense import provenance
 
 __all__ = ['chosen', 'reproduce']
 
@@ -39,8 +45,6 @@ _ROOT = flags.DEFINE_string(
 )
 _LIST = flags.DEFINE_bool('list', False, 'Prints what there is.')
 _DRY = flags.DEFINE_bool('dry_run', False, 'Prints what would be run.')
-
-_JOURNAL = 'reproduced.json'
 
 
 def chosen(what, datasets, preset: str) -> list[tuple[str, str]]:
@@ -84,7 +88,7 @@ def chosen(what, datasets, preset: str) -> list[tuple[str, str]]:
 def reproduce(
   pairs: list[tuple[str, str]], preset: str, root: Path, dry_run: bool = False
 ) -> list[Job]:
-  """Runs what is missing and writes the tables.
+  """Runs what is missing; writes the tables and the page of all reports.
 
   Args:
     pairs: as `chosen` gives them.
@@ -99,10 +103,10 @@ def reproduce(
   todo = list(dict.fromkeys(every))
   failed = []
   for i, job in enumerate(todo, 1):
-    line = _line(job, root)
+    line = journal.line(job, root)
     if dry_run:
       print(line)
-    elif line in _journal(root):
+    elif line in journal.read(root):
       print(f'[{i}/{len(todo)}] done before: {line}')
     else:
       print(f'[{i}/{len(todo)}] {line}', flush=True)
@@ -113,17 +117,8 @@ def reproduce(
       if what in catalogue.TABLE_OF:
         page = paper_tables.write_table(root, what, dataset)
         print(page or f'{what} {dataset}: nothing has been run yet.')
+    print(gallery.write(root, preset))
   return failed
-
-
-def _line(job: Job, root: Path) -> str:
-  words = [f'experiments.{job.program}', *job.arguments(str(root))]
-  return shlex.join(['python', '-m', *words])
-
-
-def _journal(root: Path) -> dict:
-  path = root / _JOURNAL
-  return files.read_json(path) if path.exists() else {}
 
 
 def _run(job: Job, root: Path, line: str) -> bool:
@@ -139,8 +134,8 @@ def _run(job: Job, root: Path, line: str) -> bool:
     return False
   about = provenance.environment()
   kept = {name: about[name] for name in ('commit', 'dirty', 'date', 'device')}
-  journal = _journal(root) | {line: kept | {'seconds': time.time() - begin}}
-  files.write_json(root / _JOURNAL, journal)
+  done = {line: kept | {'seconds': time.time() - begin}}
+  journal.write(root, journal.read(root) | done)
   return True
 
 
@@ -167,7 +162,7 @@ def main(argv):
   begin = time.time()
   failed = reproduce(pairs, preset, root, _DRY.value)
   for job in failed:
-    print('failed:', _line(job, root), file=sys.stderr)
+    print('failed:', journal.line(job, root), file=sys.stderr)
   print(f'{len(failed)} failed; {time.time() - begin:.0f} s')
   if failed:
     sys.exit(1)

@@ -1,12 +1,14 @@
 """Documents as lists of blocks, printed as Markdown and as one HTML page.
 
 Both come from the same blocks, so they cannot disagree. The page carries its
-style and its figures inside and loads nothing, so it can be mailed. A block is
+style and its figures inside and loads nothing but the pictures of links, so it
+can be mailed. A block is
 
   ('heading', level, text)          ('paragraph', text)
   ('code', text, summary)           folded under its summary unless that is ''
   ('figure', name, png, caption)    name without `.png`
-  ('table', header, rows)           a cell: a string, lines, or `Compared`
+  ('table', header, rows)           a cell: a string, `Link`, `Compared`, or
+                                    lines, each a string or a `Link`
 
 and `code` in backticks is code in both.
 
@@ -22,8 +24,9 @@ from collections.abc import Sequence
 import html
 import re
 from typing import NamedTuple
+import urllib.parse
 
-__all__ = ['Compared', 'markdown', 'page']
+__all__ = ['Compared', 'Link', 'markdown', 'page']
 
 _STYLE = """
 :root{--ink:#1d2733;--faint:#66717d;--line:#dfe4e8;--paper:#fff;--wash:#f5f7f9;
@@ -50,6 +53,7 @@ code,pre{font:13px/1.5 ui-monospace,monospace;background:var(--wash);
 border-radius:5px}code{padding:.1em .3em}pre{padding:.8rem 1rem;overflow-x:auto}
 summary{cursor:pointer;color:var(--faint)}figure{margin:1.25rem 0}
 img{max-width:100%;height:auto;background:#fff;border-radius:8px}
+td img{display:block;width:12rem;margin:0 0 .3rem}td a{color:var(--ours)}
 figcaption{color:var(--faint);font-size:.9rem}
 """
 
@@ -62,6 +66,14 @@ class Compared(NamedTuple):
   high: float
   published: float | None = None
   source: str = ''
+
+
+class Link(NamedTuple):
+  """To another page, by a relative address, perhaps under a small picture."""
+
+  text: str
+  address: str
+  picture: str = ''  # its relative address
 
 
 def markdown(blocks: Sequence[tuple]) -> str:
@@ -93,10 +105,14 @@ def _markdown(block):
       return f'![{caption}]({name}.png)\n\n*{caption}*'
     case ('table', header, rows):
       table = [header, ['---'] * len(header)] + [
-        ['<br>'.join(_lines(cell)).replace('|', '\\|') for cell in row]
+        [_markdown_cell(cell) for cell in row]
         for row in rows
       ]
       return '\n'.join(f'| {" | ".join(row)} |' for row in table)
+
+
+def _markdown_cell(cell):
+  return '<br>'.join(map(_plain, _lines(cell))).replace('|', '\\|')
 
 
 def _html(block):
@@ -132,9 +148,9 @@ def _html(block):
 
 def _html_cell(cell):
   first, *rest = _lines(cell)
-  small = ''.join(f'<small>{_inline(line)}</small>' for line in rest)
+  small = ''.join(f'<small>{_html_line(line)}</small>' for line in rest)
   if not isinstance(cell, Compared):
-    return _inline(first) + small
+    return _html_line(first) + small
   mark = ''
   if cell.published is not None:
     mark = f'<b style="left:{cell.published:.2f}%"></b>'
@@ -150,7 +166,7 @@ def _html_cell(cell):
 
 def _lines(cell):
   """A cell as lines, the first of them the strong one."""
-  if isinstance(cell, str):
+  if isinstance(cell, str | Link):
     return [cell]
   if not isinstance(cell, Compared):
     return [line for line in cell if line]
@@ -159,6 +175,29 @@ def _lines(cell):
     difference = f'{cell.percent - cell.published:+.2f}'.replace('-', '−')
     lines.append(f'{cell.source}: {cell.published:.2f}, {difference}')
   return lines
+
+
+def _plain(line):
+  if not isinstance(line, Link):
+    return line
+  picture = f'![{line.text}]({_address(line.picture)}) ' if line.picture else ''
+  return f'{picture}[{line.text}]({_address(line.address)})'
+
+
+def _html_line(line):
+  if not isinstance(line, Link):
+    return _inline(line)
+  picture = ''
+  if line.picture:
+    source = html.escape(_address(line.picture))
+    picture = f'<img loading="lazy" alt="" src="{source}">'
+  address = html.escape(_address(line.address))
+  return f'<a href="{address}">{picture}{_inline(line.text)}</a>'
+
+
+def _address(path):
+  """Never read as one with a scheme, whatever a folder is called."""
+  return urllib.parse.quote(path)
 
 
 def _inline(text):

@@ -92,6 +92,8 @@ def test_what_is_in_the_journal_is_not_run_again(tmp_path, monkeypatch, capsys):
   assert [job.workdir for job in first] == ['mnist_medoids'] * 2
   assert 'on purpose' in capsys.readouterr().err
   assert len(json.loads((tmp_path / 'reproduced.json').read_text())) == 3
+  page = (tmp_path / 'index.html').read_text()
+  assert page.count('not run yet') > 30  # nothing was written, in truth
   called.clear()
   broken.clear()
   assert not reproduce.reproduce(pairs, 'small', tmp_path)

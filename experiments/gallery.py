@@ -1,0 +1,276 @@
+"""One page with a link to every report there is: `<root>/index.html`.
+
+  python -m experiments.gallery --root=runs
+
+For every table and figure of `configs/paper/catalogue.py` and each of its data
+sets: the reports with their first picture, the most telling figure beside the
+paper's, with its interval, and how it was made; or the command that makes it.
+All of it is read from what programs have recorded in the folder of their runs
+and in docs/results.json. Addresses are relative: the folder may be moved.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+import re
+import shlex
+from typing import Any
+
+from absl import app, flags
+
+from configs.paper import catalogue
+from configs.paper.catalogue import CATALOGUE, Job
+from configs.paper.published import PUBLISHED
+from experiments import (
+  certificates,
+  coverage,
+  hardness_report,
+  journal,
+  program,
+  publish,
+)
+from experiments.hardness_cases import STUDIES
+from experiments.results import Entry, published_key
+from experiments.results_page import shown
+from rdefense import document, files
+
+__all__ = ['write']
+
+# May be overridden: `experiments.reproduce` has flags of the same names.
+_ROOT = flags.DEFINE_string(
+  'root', 'runs', 'Folder of all runs.', allow_override=True
+)
+_PRESET = flags.DEFINE_enum(
+  'preset', 'small', ['small', 'paper', 'smoke'], 'Of the runs to look for.',
+  allow_override=True,
+)  # fmt: skip
+
+# Program -> its page and its record.
+_MADE = {
+  'evaluate': ('report.html', 'results.json'),
+  'certify': ('certificates.html', 'certificates.json'),
+  'hardness': ('report.html', 'hardness.json'),
+  'idealized': ('idealized.html', 'idealized.json'),
+}
+_HEADER = ('data set', 'report', 'figure', 'ours and the paper\'s', 'made by')
+
+
+def write(
+  root: Path, preset: str = 'small', published: Path | None = None
+) -> Path:
+  """Writes the page.
+
+  Args:
+    root: folder of all runs.
+    preset: of the runs to look for: small, paper or smoke.
+    published: docs/results.json, or where it lies.
+
+  Returns:
+    The path of the page.
+  """
+  root = Path(root)
+  told: dict[str, Mapping[str, Any]] = {}
+  wrong: list[tuple] = []
+  for name, read in (
+    ('journal', lambda: journal.read(root)),
+    ('published', lambda: _read(published or publish.RESULTS)),
+  ):
+    try:
+      told[name] = read()
+    except ValueError as error:
+      told[name] = {}
+      wrong.append(('paragraph', str(error)))
+  seen: set[Path] = set()  # pages that a link is there for
+  sections: list[tuple] = []
+  for what, item in CATALOGUE.items():
+    rows = [
+      row
+      for dataset in item.datasets
+      for row in _rows(root, what, dataset, preset, told, seen)
+    ]
+    sections += [('heading', 2, item.title), ('table', _HEADER, rows)]
+  blocks: list[tuple] = [
+    ('heading', 1, 'Reports'),
+    (
+      'paragraph',
+      f'{len(seen)} reports of tables and figures of both papers, and what is '
+      'not there yet. In brackets exact 95% intervals; orange: the paper.',
+    ),
+    *wrong,
+    *sections,
+    *_others(root, seen),
+  ]
+  page = document.page('Reports', blocks)
+  return files.write_bytes(root / 'index.html', page.encode())
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+  return files.read_json(path) if path.exists() else {}
+
+
+def _rows(
+  root: Path, what: str, dataset: str, preset: str, told, seen: set[Path]
+) -> Iterator[tuple]:
+  """Of a table or figure: its page, its runs, and what is missing."""
+  name = dataset or '–'
+  page = root / 'tables' / f'{what}_{dataset}.html'
+  if page.is_file():
+    seen.add(page)
+    yield (name, _link(root, page, 'the table'), '', '', '')
+  missing, ran = [], False
+  jobs = catalogue.jobs(what, dataset, preset)
+  for job in jobs:
+    if job.program not in _MADE:
+      continue
+    page, record = (root / job.workdir / file for file in _MADE[job.program])
+    if page.is_file():
+      seen.add(page)
+      ran = True
+      training = _training(told['journal'], jobs, job.workdir)
+      yield (
+        name, _link(root, page, job.workdir),
+        *_told(record, job, what, dataset, training),
+      )
+    else:
+      missing.append(f'{job.workdir}/{page.name}')
+  if missing:
+    known = {} if ran else told['published']
+    yield (
+      name, ('not run yet', ', '.join(missing)),
+      *_headline(known, what, dataset, 'docs/results.json: '),
+      (f'`{_command(root, what, dataset, preset)}`',
+       *_published(known, what, dataset)),
+    )  # fmt: skip
+
+
+def _command(root: Path, what: str, dataset: str, preset: str) -> str:
+  words = ['python', '-m', 'experiments.reproduce', f'--what={what}']
+  words += [f'--dataset={dataset}'] if dataset else []
+  return shlex.join([*words, f'--preset={preset}', f'--root={root}'])
+
+
+def _published(found, what: str, dataset: str) -> tuple[str, ...]:
+  """How the headline of docs/results.json was made."""
+  keys = coverage.measured(what, dataset, found)
+  if not keys:
+    return ()
+  entry = Entry(**found[keys[0]])
+  where = _where(entry.preset, entry.device, entry.commit)
+  return (f'published: {where}, {entry.date}', f'`{entry.command}`')
+
+
+def _told(record: Path, job: Job, what: str, dataset: str, training: str):
+  """Figure, comparison and origin of a run; one sentence where unreadable."""
+  if not record.is_file():
+    return '–', '–', f'there is no {record.name} beside the report.'
+  try:
+    results = files.read_json(record)
+    made = _made(results, training)
+    found = _entries(job, results)
+    return *_headline(found, what, dataset), made
+  except ValueError as error:
+    return '–', '–', str(error)
+  except (AttributeError, KeyError, TypeError) as error:
+    return '–', '–', f'{record} is of another form: {error!r}.'
+
+
+def _entries(job: Job, results) -> dict[str, Mapping[str, Any]]:
+  """Key -> fields of `Entry`: what the program publishes of its results."""
+  match job.program:
+    case 'evaluate':
+      config = results['config']
+      prefix = publish.prefix(config['name'], config['codebook_name'])
+      found = publish.entries(results, prefix)
+    case 'certify':
+      dataset = results['config']['data']['name']
+      found = certificates.entries(results, dataset)
+    case 'hardness':
+      study = STUDIES[results['dataset']]
+      found = hardness_report.entries(study, results)
+    case _:
+      found = {}
+  return {key: entry._asdict() for key, entry in found.items()}
+
+
+def _headline(found, what: str, dataset: str, before: str = ''):
+  """The most telling figure there is, with n, and the paper's beside it."""
+  keys = coverage.measured(what, dataset, found)
+  if not keys:
+    return '–', '–'
+  entry = Entry(**found[keys[0]])
+  n = '' if entry.examples is None else f'n = {entry.examples:,}'
+  key = (f'{before}`{keys[0]}`', n, f'{len(keys)} figures')
+  paper = PUBLISHED.get(published_key(keys[0]), ())
+  low, high = entry.low, entry.high
+  if entry.unit != '%' or low is None or high is None or entry.target:
+    return key, (shown(entry), entry.target)
+  return key, document.Compared(entry.value, low, high, *paper)
+
+
+def _made(results, training: str) -> tuple[str, ...]:
+  about = results['environment']
+  where = _where(
+    results['preset'], about['device'], publish.commit_of(about)
+  )
+  return (
+    where,
+    f'{about["date"]}, {_minutes(results["seconds"])}{training}',
+    f'`{results["command"]}`',
+  )
+
+
+def _where(preset: str, device: str, commit: str) -> str:
+  commit = re.sub(r'^([0-9a-f]{12})[0-9a-f]{28}', r'\1', commit)
+  return f'preset `{preset}`, {device}, commit `{commit}`'
+
+
+def _training(told, jobs, workdir: str) -> str:
+  """How long its models took, where the journal has them."""
+  spent = [
+    journal.seconds(told, job)
+    for job in jobs
+    if (job.program, job.workdir) == ('train', workdir)
+  ]
+  known = [seconds for seconds in spent if seconds is not None]
+  return f'; training {_minutes(sum(known))}' if known else ''
+
+
+def _minutes(seconds: float) -> str:
+  minutes, rest = divmod(round(seconds), 60)
+  return f'{minutes} min {rest} s'
+
+
+def _link(root: Path, page: Path, text: str) -> document.Link:
+  """A link with the first picture of the report, as its Markdown names it."""
+  beside = page.with_suffix('.md')
+  words = beside.read_text(errors='replace') if beside.is_file() else ''
+  pictures = [
+    page.with_name(name) for name in re.findall(r'\]\(([\w-]+\.png)\)', words)
+  ]
+  shown = next((path for path in pictures if path.is_file()), None)
+  relative = lambda path: path.relative_to(root).as_posix()
+  return document.Link(text, relative(page), relative(shown) if shown else '')
+
+
+def _others(root: Path, seen: set[Path]) -> list[tuple]:
+  """Pages of runs that belong to no table or figure."""
+  found = [page for page in sorted(root.glob('*/*.html')) if page not in seen]
+  if not found:
+    return []
+  rows = [
+    (_link(root, page, page.relative_to(root).as_posix()),) for page in found
+  ]
+  return [('heading', 2, 'Other pages'), ('table', ('report',), rows)]
+
+
+def main(argv):
+  """Writes the page and prints its path."""
+  if len(argv) > 1:
+    raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
+  root = Path(_ROOT.value)
+  if not root.is_dir():
+    raise ValueError(f'--root={root} is no folder: where do the runs lie?')
+  print(write(root, _PRESET.value))
+
+
+if __name__ == '__main__':
+  program.run(main)
