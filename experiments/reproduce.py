@@ -6,13 +6,13 @@
 
 What is missing is run, one program after another in this process, as their
 command lines would; `configs/paper/catalogue.py` has the list. Runs go to
-`--root`, which keeps a journal: what is in there is not run again, and what a
-killed run has begun is resumed by its program. One that fails is told at the
-end, with the others done. Tables I to III are written to `tables`, beside the
-paper's; every other report is that of its workdir, and `index.html` has links
-to all of them. `--preset=small` is for two
-cores, `paper` for a GPU, `smoke` only shows that it runs, on the first data set
-of each, with the fewest codes.
+`--root`, which keeps a journal: what is in there is not run again while its
+workdir is there, and what a killed run has begun is resumed by its program. One
+that fails is told at the end, with the others done. Tables I to III are written
+to `tables`, beside the paper's; every other report is that of its workdir, and
+`index.html` has links to all of them. `--preset=small` is for two cores,
+`paper` for a GPU, `smoke` only shows that it runs, on the first data set of
+each, with the fewest codes.
 """
 
 import importlib
@@ -101,12 +101,17 @@ def reproduce(
   """
   every = [job for pair in pairs for job in catalogue.jobs(*pair, preset)]
   todo = list(dict.fromkeys(every))
-  failed = []
+  told, failed = journal.read(root), []
+  # Before the first one runs: it may make a workdir that others need whole.
+  done = {
+    job for job in todo
+    if journal.line(job, root) in told and (root / job.workdir).is_dir()
+  }
   for i, job in enumerate(todo, 1):
     line = journal.line(job, root)
     if dry_run:
       print(line)
-    elif line in journal.read(root):
+    elif job in done:
       print(f'[{i}/{len(todo)}] done before: {line}')
     else:
       print(f'[{i}/{len(todo)}] {line}', flush=True)

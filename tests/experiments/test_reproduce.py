@@ -81,6 +81,7 @@ def test_what_is_in_the_journal_is_not_run_again(tmp_path, monkeypatch, capsys):
     called.append((command[0], workdir.name))
     if workdir.name in broken:
       raise ValueError('on purpose')
+    workdir.mkdir(exist_ok=True)
 
   monkeypatch.setattr(program, 'call', call)
   pairs = [('table3', 'mnist'), ('table2', 'mnist')]
@@ -96,6 +97,10 @@ def test_what_is_in_the_journal_is_not_run_again(tmp_path, monkeypatch, capsys):
   assert page.count('not run yet') > 30  # nothing was written, in truth
   called.clear()
   broken.clear()
+  assert not reproduce.reproduce(pairs, 'small', tmp_path)
+  assert [workdir for _, workdir in called] == ['mnist_medoids'] * 2
+  (tmp_path / 'mnist_medoids').rmdir()  # then its runs are gone
+  called.clear()
   assert not reproduce.reproduce(pairs, 'small', tmp_path)
   assert [workdir for _, workdir in called] == ['mnist_medoids'] * 2
 
