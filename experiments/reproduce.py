@@ -21,6 +21,7 @@ import sys
 import time
 
 from absl import flags, logging
+import jax
 
 from configs.paper import catalogue
 from configs.paper.catalogue import CATALOGUE, Job
@@ -33,7 +34,7 @@ from experiments import (
 )
 from rdefense import provenance
 
-__all__ = ['chosen', 'reproduce']
+__all__ = ['check_device', 'chosen', 'reproduce']
 
 _WHAT = flags.DEFINE_list('what', [], 'Tables and figures, or `all`.')
 _DATASET = flags.DEFINE_list('dataset', [], 'Data sets; all if empty.')
@@ -44,6 +45,7 @@ _ROOT = flags.DEFINE_string(
   'root', None, 'Folder of all runs; runs, or runs/<preset> if not small.'
 )
 _LIST = flags.DEFINE_bool('list', False, 'Prints what there is.')
+_ANYWAY = flags.DEFINE_bool('anyway', False, 'Runs `paper` on a CPU too.')
 _DRY = flags.DEFINE_bool('dry_run', False, 'Prints what would be run.')
 
 
@@ -83,6 +85,21 @@ def chosen(what, datasets, preset: str) -> list[tuple[str, str]]:
       mine = mine[:1] if preset == 'smoke' else mine
     found += [(name, dataset) for dataset in mine]
   return found
+
+
+def check_device(preset: str, platform: str) -> None:
+  """Refuses what takes weeks without an accelerator.
+
+  Raises:
+    ValueError: on `paper` on a CPU.
+
+  >>> check_device('paper', 'gpu')
+  """
+  if preset == 'paper' and platform == 'cpu':
+    raise ValueError(
+      '--preset=paper needs a GPU or TPU, and JAX finds only a CPU: install '
+      'JAX for the device, take --preset=small, or add --anyway.'
+    )
 
 
 def reproduce(
@@ -164,6 +181,8 @@ def main(argv):
   default = Path('runs') if preset == 'small' else Path('runs') / preset
   root = Path(_ROOT.value) if _ROOT.value else default
   pairs = chosen(_WHAT.value, _DATASET.value, preset)
+  if not (_DRY.value or _ANYWAY.value):
+    check_device(preset, jax.default_backend())
   begin = time.time()
   failed = reproduce(pairs, preset, root, _DRY.value)
   for job in failed:

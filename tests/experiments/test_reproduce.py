@@ -163,3 +163,10 @@ def test_everything_runs_at_smoke(tmp_path):
   )  # fmt: skip
   journal = json.loads((tmp_path / 'reproduced.json').read_text())
   assert len(journal) >= 30
+
+
+def test_the_papers_preset_is_refused_without_an_accelerator():
+  with pytest.raises(ValueError, match='--preset=paper needs a GPU or TPU'):
+    reproduce.check_device('paper', 'cpu')
+  for preset, platform in [('small', 'cpu'), ('paper', 'tpu')]:
+    reproduce.check_device(preset, platform)
