@@ -6,8 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from experiments import idealized, publish
-from experiments.idealized import QUICK
+from experiments import (
+  idealized,
+  idealized_cases,
+  idealized_report,
+  publish,
+)
+from experiments.idealized_cases import QUICK
 from rdefense.analysis import guarantee
 from rdefense.analysis.idealized import perturbations
 from rdefense.defenses.colors import colors_from_histogram
@@ -44,16 +49,16 @@ def test_exact_shares_are_those_of_all_skeletons(codes):
 
 
 def test_perturbed_codes_do_no_better_than_promised():
-  nu = guarantee.promised(idealized._TWO, 40 * 32**2, 0.05)
+  nu = guarantee.promised(idealized_cases.TWO, 40 * 32**2, 0.05)
   assert nu > 4  # so that codes 60 and 190 cross the threshold
-  shares = idealized.exact_shares(perturbations(idealized._TWO, nu), 1024)
-  at_truth = idealized.exact_shares(idealized._TWO.codes[None], 1024)
+  shares = idealized.exact_shares(perturbations(idealized_cases.TWO, nu), 1024)
+  at_truth = idealized.exact_shares(idealized_cases.TWO.codes[None], 1024)
   assert 0.5 < shares.min() < at_truth[0] < 1
 
 
 def test_promises_begin_where_bisection_says():
-  first, delta = idealized.first_promised(), idealized._DELTA
-  model = idealized._EIGHT
+  first, delta = idealized_report.first_promised(), idealized_cases.DELTA
+  model = idealized_cases.EIGHT
   assert guarantee.promised(model, first, delta) is not None
   assert guarantee.promised(model, first - 1, delta) is None
 
@@ -63,7 +68,7 @@ def test_the_report_agrees_with_the_results(workdir, results):
   assert 'data:image/png;base64,' in page
   for row in results['lemma']:
     assert row['total'] == QUICK.draws
-    assert idealized._shown(row) in page
+    assert idealized_report._shown(row) in page
   assert results['real'] == {}
 
 
@@ -84,11 +89,11 @@ def test_the_conditions_are_told_apart(results):
 
 
 def test_enough_images_are_promised_in_the_full_run():
-  many = [c for c in idealized.cases(idealized.FULL) if c.note == 'many_images']
-  (case,) = many
-  assert case.num_images >= idealized.first_promised()
-  shown = [c for c in idealized.cases(idealized.FULL) if not c.note]
-  assert idealized.FULL.shown in {c.num_images for c in shown}
+  full = list(idealized_cases.cases(idealized_cases.FULL))
+  (case,) = [case for case in full if case.note == 'many_images']
+  assert case.num_images >= idealized_report.first_promised()
+  shown = [case for case in full if not case.note]
+  assert idealized_cases.FULL.shown in {c.num_images for c in shown}
 
 
 def test_figures_can_be_published(results, tmp_path):
@@ -96,7 +101,7 @@ def test_figures_can_be_published(results, tmp_path):
     np.uint8([[0], [3], [253], [100]]), [900_000, 9000, 400_000, 7]
   )
   results['real'] = {'mnist': idealized.violated('mnist', colors)}
-  entries = idealized.entries(results, QUICK.shown)
+  entries = idealized_report.entries(results, QUICK.shown)
   publish.publish(tmp_path / 'results.json', entries)
   stored = json.loads((tmp_path / 'results.json').read_text())
   assert stored.keys() == entries.keys()
@@ -116,7 +121,7 @@ def test_figures_that_do_not_exist_are_none():
   found = idealized.violated('mnist', colors)
   assert found['all_sigma'] is None and found['all_needed'] is None
   assert found['within_sigma'] == 0 and found['within_needed'] is None
-  table = idealized._real_table({'mnist': found})
+  table = idealized_report._real_table({'mnist': found})
   assert ('none',) in {row[1:] for row in table[2]}
 
 
