@@ -31,6 +31,11 @@ _PATIENCE = flags.DEFINE_integer(
 )
 
 _HEARTBEAT, _SHUTDOWN = 30, 30  # timeouts in seconds
+_LOST = (
+  'error: another process of this run was lost, its own log says why; start '
+  'all of them again with the same arguments to go on: finished shards and '
+  'checkpoints are kept.'
+)
 
 
 def run(main: Callable) -> None:
@@ -45,11 +50,15 @@ def run(main: Callable) -> None:
       main(argv)
       parallel.wait('end')
     except BaseException as error:
-      # Leaving in good order would wait for the others, who wait for us.
       program.tell(error)
+      status = program.status(error)
+      if _of_others(error):
+        print(_LOST, file=sys.stderr)
+        status = preemption.STATUS
       sys.stdout.flush()
       sys.stderr.flush()
-      os._exit(program.status(error))
+      # Leaving in good order would wait for the others, who wait for us.
+      os._exit(status)
 
   program.run(hosted)
 
@@ -90,10 +99,14 @@ def join() -> None:
       f'--multihost finds no cluster here ({error}): give --coordinator, '
       '--num_processes and --process_id.'
     ) from error
-  _at_abort(
-    'error: another process of this run was lost, its own log says why; start '
-    'all of them again with the same arguments to go on: finished shards and '
-    'checkpoints are kept.', preemption.STATUS
+  _at_abort(_LOST, preemption.STATUS)
+
+
+def _of_others(error: BaseException) -> bool:
+  """Whether an error says that another process does not answer any more."""
+  words = str(error)
+  return isinstance(error, jax.errors.JaxRuntimeError) and any(
+    code in words for code in ('UNAVAILABLE', 'DEADLINE_EXCEEDED', 'Gloo')
   )
 
 
