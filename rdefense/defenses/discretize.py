@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdefense import checks
+from rdefense.defenses import many_codes
 from rdefense.defenses.base import Defense
 from rdefense.types import Array, Key
 
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 NORMS = ('linf', 'l2', 'l1')
-_FEW_CODES = 8  # up to here selecting beats gathering on CPU
+_FEW_CODES = 16  # up to here all distances at once are no burden
 
 
 def _abs(x: Array) -> Array:
@@ -84,6 +85,8 @@ def soft_assignment(x: Array, codes: Array, alpha, norm: str) -> Array:
   Returns:
     An image of the shape of `x`.
   """
+  if len(codes) > _FEW_CODES:
+    return many_codes.soft(x, codes, alpha, norm)
   weights = jax.nn.softmax(-alpha * channel_distance(x, codes, norm), axis=-1)
   return jnp.matmul(weights, codes, precision='highest')
 
@@ -113,9 +116,9 @@ def nearest_code(codes, alpha=10.0, norm: str = 'linf') -> Defense:
   def apply(key: Key, x: Array) -> Array:
     del key
     checks.check_channels(x, codes)
-    index = jnp.argmin(channel_distance(x, codes, norm), axis=-1)
     if len(codes) > _FEW_CODES:
-      return codes[index]
+      return codes[many_codes.nearest(x, codes, norm)]
+    index = jnp.argmin(channel_distance(x, codes, norm), axis=-1)
     out = jnp.zeros_like(x)
     for i in range(len(codes)):
       code = codes[i].reshape((1,) * (x.ndim - 1) + (-1,))

@@ -1,0 +1,83 @@
+"""Loops over codes give what all distances at once give."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rdefense.defenses import discretize, many_codes
+
+NORMS = pytest.mark.parametrize('norm', discretize.NORMS)
+
+
+@pytest.fixture
+def x():
+  return np.random.default_rng(0).random((6, 5, 3), np.float32)
+
+
+@pytest.fixture
+def codes():
+  return np.random.default_rng(1).random((37, 3), np.float32)
+
+
+def at_once(x, codes, alpha, norm):
+  """The formula of paper A, by JAX's own derivatives."""
+  distance = discretize.channel_distance(x, codes, norm)
+  weights = jax.nn.softmax(-alpha * distance, axis=-1)
+  return jnp.matmul(weights, codes, precision='highest')
+
+
+@NORMS
+def test_the_nearest_is_that_of_numpy(x, codes, norm):
+  order = {'linf': np.inf, 'l2': 2, 'l1': 1}[norm]
+  distances = np.linalg.norm(
+    x[..., None, :].astype(np.float64) - codes, order, axis=-1
+  )
+  got = many_codes.nearest(x, codes, norm)
+  np.testing.assert_array_equal(got, distances.argmin(-1))
+
+
+def test_ties_go_to_the_lowest():
+  codes = np.float32([[0.75], [0.25], [0.75], [0.5]])
+  x = np.float32([[0.625], [0.375], [0.75]])
+  assert many_codes.nearest(x, codes, 'l1').tolist() == [0, 1, 0]
+
+
+@NORMS
+@pytest.mark.parametrize('argument', [0, 1, 2], ids=['x', 'codes', 'alpha'])
+def test_values_and_derivatives_are_those_of_the_formula(
+  x, codes, norm, argument
+):
+  given = (jnp.asarray(x), jnp.asarray(codes), jnp.float32(20.0))
+
+  def total(fn):
+    return jax.jit(
+      jax.value_and_grad(
+        lambda *given: (fn(*given, norm) ** 2).sum(), argnums=argument
+      )
+    )
+
+  value, slope = total(many_codes.soft)(*given)
+  expected, expected_slope = total(at_once)(*given)
+  # Sums of 37 codes in another order; slopes carry a factor alpha.
+  np.testing.assert_allclose(value, expected, rtol=1e-5)
+  np.testing.assert_allclose(slope, expected_slope, rtol=1e-3, atol=2e-4)
+
+
+def test_forward_and_reverse_agree_and_vmap_is_a_loop(x, codes):
+  soft = jax.jit(lambda x: many_codes.soft(x, codes, 20.0, 'linf'))
+  direction = jnp.ones_like(x)
+  _, forward = jax.jvp(soft, (x,), (direction,))
+  value, back = jax.vjp(soft, x)
+  (reverse,) = back(jnp.ones_like(value))
+  np.testing.assert_allclose(forward.sum(), reverse.sum(), rtol=1e-4)
+  two = np.stack([x, x[::-1]])
+  looped = np.stack([soft(one) for one in two])
+  np.testing.assert_allclose(jax.vmap(soft)(two), looped, rtol=1e-6)
+
+
+@NORMS
+def test_at_a_code_and_far_away_slopes_are_finite(codes, norm):
+  x = jnp.asarray(codes[:2])[None]
+  slope = jax.grad(lambda x: many_codes.soft(x, codes, 1e4, norm).sum())(x)
+  assert jnp.isfinite(slope).all()
