@@ -6,7 +6,8 @@
     --config=configs/digits.py --workdir=runs/digits
 
 8x8 images, nothing to download; `:smoke` only shows that it runs. Not in the
-paper: there is no published figure to compare with.
+paper: there is no published figure to compare with. `experiments.launch` sweeps
+over seeds and the radius of training and attack.
 """
 
 import ml_collections
@@ -58,3 +59,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     study.smoke(config)
     config.data.test_examples = 40
   return config
+
+
+def sweep():
+  """Four seeds at three radii: what is due to the randomness of training."""
+  for eps in (0.1, 0.15, 0.2):
+    for seed in range(4):
+      yield {'seed': seed, 'threat.eps': eps}
