@@ -11,6 +11,11 @@ of adversarial training: a GPU); `smoke` only shows that it runs. Another
 codebook may take the undefended models of a finished workdir:
 
   --config=configs/mnist.py:medoids --config.pretrained=runs/mnist
+
+and so may each run of the sweep over the attacker's surrogate:
+
+  python -m experiments.launch --config=configs/mnist.py --program=evaluate \
+    --config.pretrained=runs/mnist --root=runs/mnist_alpha --no-dry_run
 """
 
 import ml_collections
@@ -122,3 +127,12 @@ def _smoke(eps: float, train_steps: int) -> dict:
   for run in runs.values():
     run['num_steps'], run['batch_size'] = 3, 16
   return runs
+
+
+def sweep():
+  """How steep the surrogate of paper A's attack is: 10 is the published one.
+
+  Too flat, and it follows the codes badly; too steep, and gradients vanish.
+  """
+  for alpha in (1.0, 3.0, 10.0, 30.0, 100.0):
+    yield {'attacks.paper_a.alpha': alpha}

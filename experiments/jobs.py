@@ -51,7 +51,7 @@ class Progress(NamedTuple):
 
 
 class _Live(NamedTuple):
-  """A process of a run: its number among the steps, and where its log begins."""
+  """A process of a run: which step it is, and where its log begins."""
 
   process: subprocess.Popen
   step: int

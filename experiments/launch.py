@@ -51,6 +51,9 @@ _WORKERS = flags.DEFINE_integer('workers', 1, 'Runs at a time.')
 _DRY = flags.DEFINE_bool(
   'dry_run', True, 'Prints the commands only.', allow_override=True
 )
+_RUN = flags.DEFINE_bool(
+  'no-dry_run', False, 'Runs them; absl itself spells it --nodry_run.'
+)
 _ON = flags.DEFINE_enum(
   'on', 'here', ['here', *tpu_commands.WAYS], 'Where the commands are for.'
 )
@@ -180,8 +183,9 @@ def main(argv):
     raise ValueError(
       f'--workers={_WORKERS.value} must be 1 or more: who would work?'
     )
+  dry = _DRY.value and not _RUN.value
   if _ON.value != 'here':
-    if not _DRY.value:
+    if not dry:
       raise ValueError(
         f'--on={_ON.value} only prints commands, which cost money once run: '
         'leave --no-dry_run away, look at them and paste them.'
@@ -191,7 +195,7 @@ def main(argv):
     )
     print(tpu_commands.script(tpu, _runs(root, 'python'), root), end='')
     return
-  if _DRY.value:
+  if dry:
     runs = _runs(root, 'python')
     if Path(root).exists() and not Path(root).is_dir():
       raise ValueError(f'--root={root} is a file, not a folder.')

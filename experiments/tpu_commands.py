@@ -128,7 +128,7 @@ def script(tpu: Tpu, runs: Sequence[Run], root: str) -> str:
     )
   if tpu.spot:
     parts.append(
-      '# If it is pre-empted: the last command, then all from the first one on; '
+      '# If it is pre-empted: the last command, then all from the first on; '
       'runs go on\n# from what they have written.'
     )
   for title, commands in _parts(tpu, about, runs, root):

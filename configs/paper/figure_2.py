@@ -11,7 +11,8 @@ by the equal-budget protocol. Presets: `small` has 1,000 images at the two
 largest radii and 300 at the others, `paper` 10,000, the paper's training and
 20 draws; `smoke` only shows that it runs. The word `adv` takes an adversarially
 trained base (prose: there the defense lowers robustness). Models of
-`configs/mnist.py` will do: --config.pretrained=runs/mnist.
+`configs/mnist.py` will do: --config.pretrained=runs/mnist. The sweep of
+`experiments.launch` is over seeds: the paper prints one run.
 """
 
 import ml_collections
@@ -75,3 +76,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     study.smoke(config)
     config.only = ('base', 'randdisc')
   return config
+
+
+def sweep():
+  """Five seeds of training, attack and defense; the paper prints one run."""
+  for seed in range(5):
+    yield {'seed': seed}
