@@ -50,14 +50,11 @@ class Tpu(NamedTuple):
   repository: str = ''  # to clone; the checkout at hand is copied if empty
 
 
-def _by_cores(name: str, runtime: str, most: int):
+def _by_cores(name: str, runtime: str, sizes: Sequence[int]):
   """Types named after cores: two a chip, four chips a host."""
-  sizes = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-  if name in ('v2', 'v3'):  # have no slice of two hosts
-    sizes = (8, 32, *sizes[4:]) if name == 'v2' else (8, *sizes[2:])
   return {
     f'{name}-{size}': Accelerator(size // 2, size // 8, runtime)
-    for size in sizes if size <= most
+    for size in sizes
   }
 
 
@@ -69,12 +66,13 @@ def _by_chips(name: str, runtime: str):
   }
 
 
+_LARGE = (128, 256, 512, 1024, 2048, 4096)
 ACCELERATORS = {
-  **_by_cores('v2', 'tpu-ubuntu2204-base', 512),
-  **_by_cores('v3', 'tpu-ubuntu2204-base', 2048),
-  **_by_cores('v4', 'tpu-ubuntu2204-base', 4096),
+  **_by_cores('v2', 'tpu-ubuntu2204-base', (8, 32, *_LARGE[:3])),
+  **_by_cores('v3', 'tpu-ubuntu2204-base', (8, 32, 64, *_LARGE[:5])),
+  **_by_cores('v4', 'tpu-ubuntu2204-base', (8, 16, 32, 64, *_LARGE)),
   **_by_chips('v5litepod', 'v2-alpha-tpuv5-lite'),
-  **_by_cores('v5p', 'v2-alpha-tpuv5', 4096),
+  **_by_cores('v5p', 'v2-alpha-tpuv5', (8, 16, 32, 64, *_LARGE)),
   **_by_chips('v6e', 'v2-alpha-tpuv6e'),
 }
 
@@ -86,7 +84,8 @@ def accelerator(name: str) -> Accelerator:
     ValueError: if there is none in the table; the nearest are named.
   """
   if name not in ACCELERATORS:
-    near = difflib.get_close_matches(name, ACCELERATORS, n=4, cutoff=0.5)
+    full = name.replace('v5e', 'v5litepod')  # as everybody calls it
+    near = difflib.get_close_matches(full, ACCELERATORS, n=4, cutoff=0.5)
     raise ValueError(
       f'--accelerator_type={name} is not known here; '
       + (f'near it: {", ".join(near)}.' if near else 'such as v5litepod-8.')
