@@ -24,7 +24,7 @@ from experiments.sweeps import Run
 __all__ = ['RESUMABLE', 'STATES', 'Progress', 'todo', 'work_off']
 
 RESUMABLE = 75  # exit status: stopped, start again to resume
-STATES = ('running', 'failed', 'stopped', 'waiting', 'done')
+STATES = ('running', 'failed', 'stopped', 'waiting', 'unmarked', 'done')
 _POLL = 0.05  # seconds
 _TAIL = 8192  # bytes of a log that are looked at for the last lines
 _QUOTED = 30  # lines of a failure

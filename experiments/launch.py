@@ -13,6 +13,9 @@ failure stops no other run. What has finished is left out next time: start again
 to do what failed, was stopped or is missing. `sweep.md` and `sweep.html` in the
 root compare the runs.
 
+`--report` writes that page alone, of runs that were started elsewhere, and runs
+nothing: `unmarked` are those with results whose end no launcher has seen.
+
 `--on=tpu-vm` and `--on=queued-resource` print the commands that create a TPU,
 install, run, fetch and delete; they are never run from here.
 
@@ -39,7 +42,7 @@ from experiments import (
 )
 from experiments.sweeps import Run
 
-__all__ = ['launch', 'shell_lines']
+__all__ = ['compare', 'launch', 'shell_lines']
 
 _PROGRAM = flags.DEFINE_list(
   'program', ['train', 'evaluate'], 'What each run does, in order.'
@@ -53,6 +56,9 @@ _DRY = flags.DEFINE_bool(
 )
 _RUN = flags.DEFINE_bool(
   'no-dry_run', False, 'Runs them; absl itself spells it --nodry_run.'
+)
+_REPORT = flags.DEFINE_bool(
+  'report', False, 'Compares what has been written, and runs nothing.'
 )
 _ON = flags.DEFINE_enum(
   'on', 'here', ['here', *tpu_commands.WAYS], 'Where the commands are for.'
@@ -111,8 +117,7 @@ def launch(runs: list[Run], root: Path, workers: int, title: str) -> int:
     progress, stopped = jobs.work_off(
       runs, workers, run_table.printer(sys.stderr)
     )
-    command = shlex.join(['python', '-m', 'experiments.launch', *sys.argv[1:]])
-    page = sweep_report.write_sweep(root, title, command, runs, progress)
+    page = sweep_report.write_sweep(root, title, _command(), runs, progress)
   finally:
     os.close(lock)
   states = [about.state for about in progress.values()]
@@ -123,10 +128,41 @@ def launch(runs: list[Run], root: Path, workers: int, title: str) -> int:
   print(f'\n{run_table.counts(progress)}')
   print(page)
   if stopped or 'stopped' in states:
-    print(f'stopped; to resume: {command}')
+    print(f'stopped; to resume: {_command()}')
   if 'failed' in states:
     return 1
   return jobs.RESUMABLE if stopped or 'stopped' in states else 0
+
+
+def compare(runs: list[Run], root: Path, title: str) -> Path:
+  """Writes the report of what lies there, whoever has run it.
+
+  Args:
+    runs: of `experiments.sweeps`.
+    root: folder of their workdirs.
+    title: of the report.
+
+  Returns:
+    The path of its page.
+
+  Raises:
+    ValueError: if there is no such folder.
+  """
+  if not root.is_dir():
+    raise ValueError(f'--root={root} is no folder: nothing was run there.')
+
+  def state(run):
+    if jobs.todo(run) == len(run.steps):
+      return 'done'
+    return 'unmarked' if sweep_report.headlines(run.workdir) else 'waiting'
+
+  progress = {run.name: jobs.Progress(state(run)) for run in runs}
+  print(run_table.counts(progress))
+  return sweep_report.write_sweep(root, title, _command(), runs, progress)
+
+
+def _command() -> str:
+  return shlex.join(['python', '-m', 'experiments.launch', *sys.argv[1:]])
 
 
 def _locked(root: Path) -> int:
@@ -152,6 +188,8 @@ def _locked(root: Path) -> int:
   except ValueError:
     os.close(lock)
     raise
+  except OSError:
+    pass  # a mounted drive that has no locks: whoever mounts it is alone
   return lock
 
 
@@ -175,7 +213,6 @@ def main(argv):
       raise ValueError(
         f'--{flag} is for one run; a sweep has --root, and a workdir for each.'
       )
-  study_flags.config()
   root = _ROOT.value
   if not root:
     raise ValueError('--root is missing: the folder of all workdirs.')
@@ -183,6 +220,10 @@ def main(argv):
     raise ValueError(
       f'--workers={_WORKERS.value} must be 1 or more: who would work?'
     )
+  title = f'Sweep: {study_flags.config().title}'
+  if _REPORT.value:
+    print(compare(_runs(root, sys.executable), Path(root), title))
+    return
   dry = _DRY.value and not _RUN.value
   if _ON.value != 'here':
     if not dry:
@@ -212,7 +253,6 @@ def main(argv):
       'run the printed commands instead, whose programs can write there.'
     )
   runs = _runs(root, sys.executable)
-  title = f'Sweep: {study_flags.config().title}'
   sys.exit(launch(runs, Path(root), _WORKERS.value, title))
 
 

@@ -254,6 +254,26 @@ def test_two_launchers_do_not_share_a_root(tmp_path):
       launch._locked(root)
 
 
+def test_runs_from_elsewhere_are_compared_without_running(tmp_path, capsys):
+  runs = stand_ins(tmp_path, [0, 1, 2])
+  for run in runs[:2]:
+    for step in run.steps:
+      Path(run.workdir).mkdir(parents=True, exist_ok=True)
+      subprocess.run(step.command, check=True, capture_output=True)
+  assert begun(tmp_path, [0], workers=1) == 0
+  started(tmp_path)
+  launch.compare(runs, tmp_path / 'runs', 'Sweep')
+  assert not started(tmp_path)
+  assert state(tmp_path) == {
+    'seed=0': 'done', 'seed=1': 'unmarked', 'seed=2': 'waiting'
+  }  # fmt: skip
+  text = (tmp_path / 'runs/sweep.md').read_text()
+  assert '90.00<br>' in text and '80.00<br>' in text
+  assert '85.00 ± 7.07' in text  # of 90 and 80, by hand
+  with pytest.raises(ValueError, match='is no folder: nothing was run'):
+    launch.compare(runs, tmp_path / 'absent', 'Sweep')
+
+
 def test_a_terminal_is_redrawn_and_anything_else_gets_lines():
   class Terminal(io.StringIO):
     def isatty(self):

@@ -142,7 +142,10 @@ def test_an_accelerator_is_what_its_documentation_says(
 
 @pytest.mark.parametrize(
   'name, near',
-  [('v5e-8', 'v5litepod-8'), ('v4-9', 'v4-8'), ('v5litepod-12', 'v5litepod-128')],
+  [
+    ('v5e-8', 'v5litepod-8'), ('v4-9', 'v4-8'),
+    ('v5litepod-12', 'v5litepod-128'),
+  ],  # fmt: skip
 )
 def test_an_unknown_accelerator_names_the_nearest(name, near):
   with pytest.raises(ValueError, match='is not known here; near it: ') as error:
