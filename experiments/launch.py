@@ -63,7 +63,7 @@ _REPORT = flags.DEFINE_bool(
 _ON = flags.DEFINE_enum(
   'on', 'here', ['here', *tpu_commands.WAYS], 'Where the commands are for.'
 )
-_TPU = {
+_TPU: dict[str, flags.FlagHolder] = {
   'name': flags.DEFINE_string('tpu_name', '', 'What the TPU is called.'),
   'zone': flags.DEFINE_string('zone', '', 'Such as us-west4-a.'),
   'project': flags.DEFINE_string('project', '', "gcloud's default if empty."),

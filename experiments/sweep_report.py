@@ -1,9 +1,9 @@
 """What a sweep has found: `sweep.json`, `sweep.md` and `sweep.html`.
 
-A row a run: what it overrides, its state, and each setting's headline. That is
-accuracy under the strongest attack run at the radius of the threat, one query,
-read from `results.json`, and the certified share from `certificates.json`. Runs
-that differ in `seed` alone are summed up over seeds. What has failed is named
+First a row a run: what it overrides, its state. Then a table a setting, a row a
+run: accuracy without attack and under each attack at the radius of the threat,
+read from `results.json`, and the certified share from `certificates.json`;
+below, means over runs that differ in `seed` alone. What has failed is named
 with its error.
 """
 
@@ -20,33 +20,44 @@ from rdefense import document, files, records, report
 
 __all__ = ['headlines', 'write_sweep']
 
-Headlines = dict[str, dict[str, Any]]
+# Setting -> `clean`, an attack or `certified` -> fields of a tally, and `eps`.
+Headlines = dict[str, dict[str, dict[str, Any]]]
 
 
 def headlines(workdir: str | Path) -> Headlines:
-  """What a workdir's results say in short.
+  """What a workdir's results say in short; nothing where there are none.
 
   Args:
-    workdir: of a run; without results there is nothing to say.
+    workdir: of a run.
 
   Returns:
-    `<setting>: clean`, `<setting>: attacked` or `<setting>: certified` -> the
-    fields of a tally, its `condition` and `eps`.
+    Setting -> `clean`, the name of an attack, or `certified` -> the fields of a
+    tally with `eps`: the radius of the threat, or the largest of a setting that
+    has radii of its own and not that one.
   """
   found: Headlines = {}
-  results = Path(workdir) / 'results.json'
-  if results.exists():
-    results = files.read_json(results)
-    main = results['config']['threat']['eps']
+  path = Path(workdir) / 'results.json'
+  if path.exists():
+    results = files.read_json(path)
     for name, setting in results['settings'].items():
-      found |= _attacked(name, setting['conditions'], main)
-  certificates = Path(workdir) / 'certificates.json'
-  if certificates.exists():
-    results = files.read_json(certificates)
-    main = results['config']['threat']['eps']
-    for kind, rule in (('settings', 'certified'), ('voted', 'best')):
-      for name, setting in results[kind].items():
-        found |= _certified(name, setting['conditions'], main, rule)
+      attacked = setting['conditions']
+      radius = _radius(results, attacked.values())
+      found.setdefault(name, {}).update(
+        (condition.rpartition('/')[2], _kept(tally, tally['eps']))
+        for condition, tally in attacked.items()
+        if tally['eps'] in (0, radius)
+      )
+  path = Path(workdir) / 'certificates.json'
+  if path.exists():
+    results = files.read_json(path)
+    for name, setting in (results['settings'] | results['voted']).items():
+      radius = _radius(results, setting['conditions'].values())
+      for about in setting['conditions'].values():
+        voted = about.get('bounds', {}).get('best')
+        tally = about.get('certified', voted)
+        if about['eps'] == radius and tally:
+          kept = _kept(tally, radius)
+          found.setdefault(name, {})['certified'] = kept
   return found
 
 
@@ -69,151 +80,139 @@ def write_sweep(
   Returns:
     The path of `sweep.html`.
   """
-  found = [
-    {
-      'name': run.name,
-      'overrides': dict(run.overrides),
-      'workdir': run.workdir,
-      'state': progress[run.name].state,
-      'program': progress[run.name].program,
-      'seconds': finished.seconds(run.workdir),
-      'error': _error(progress[run.name]),
-      'traceback': progress[run.name].quoted,
-      'log': progress[run.name].log,
-      'headlines': headlines(run.workdir),
-    }
-    for run in runs
-  ]
+  found = []
+  for run in runs:
+    ended = progress[run.name]
+    found.append(
+      {
+        'name': run.name,
+        'overrides': dict(run.overrides),
+        'workdir': run.workdir,
+        'state': ended.state,
+        'program': ended.program,
+        'seconds': finished.seconds(run.workdir),
+        'error': ended.line if ended.state == 'failed' else '',
+        'traceback': ended.quoted,
+        'log': ended.log,
+        'headlines': headlines(run.workdir),
+      }
+    )
   root = Path(root)
   summary = {'title': title, 'command': command, 'runs': found}
   files.write_json(root / 'sweep.json', summary)
-  blocks = _blocks(title, command, found, counts(progress))
+  blocks: list[tuple] = [
+    ('heading', 1, title), ('paragraph', f'{counts(progress)}.'),
+    *_failures(found), ('heading', 2, 'Runs'), _states(found),
+    *_settings(found), ('heading', 2, 'How it was made'), ('code', command, ''),
+  ]  # fmt: skip
   return report.write_document(root, 'sweep', title, blocks, {})
 
 
-def _error(progress: Progress) -> str:
-  return progress.line if progress.state == 'failed' else ''
+def _radius(results, conditions) -> float:
+  """The threat's, or the largest where that is missing."""
+  main = results['config']['threat']['eps']
+  radii = {about['eps'] for about in conditions}
+  return main if main in radii else max(radii, default=main)
 
 
-def _attacked(name, conditions, main) -> Headlines:
-  """Clean accuracy, and that under the strongest attack at the main radius."""
-  found = {}
-  if 'clean' in conditions:
-    found[f'{name}: clean'] = _kept('clean', conditions['clean'])
-  attacked = {
-    condition: tally for condition, tally in conditions.items()
-    if tally['eps'] > 0 and not condition.endswith('/frozen')
-  }
-  # Settings with radii of their own may leave the threat's out.
-  radii = {t['eps'] for t in attacked.values()}
-  eps = main if main in radii else max(radii, default=0)
-  worst = min(
-    (c for c, t in attacked.items() if t['eps'] == eps),
-    key=lambda c: attacked[c]['percent'],
-    default=None,
-  )
-  if worst is not None:
-    found[f'{name}: attacked'] = _kept(worst, attacked[worst])
-  return found
+def _kept(tally, eps) -> dict[str, Any]:
+  return records.tally_of(tally)._asdict() | {'eps': eps}
 
 
-def _certified(name, conditions, main, rule) -> Headlines:
-  radii = [about['eps'] for about in conditions.values()]
-  if not radii:
-    return {}
-  eps = main if main in radii else max(radii)
-  for condition, about in conditions.items():
-    tally = about.get('bounds', {}).get(rule) if rule == 'best' else about[rule]
-    if about['eps'] == eps and tally:
-      kept = tally | {'eps': eps}
-      return {f'{name}: certified': _kept(condition, kept)}
-  return {}
-
-
-def _kept(condition, tally) -> dict[str, Any]:
-  kept = records.tally_of(tally)._asdict()
-  return kept | {'condition': condition, 'eps': tally['eps']}
-
-
-def _blocks(title, command, found, summary) -> list[tuple]:
-  blocks: list[tuple] = [('heading', 1, title), ('paragraph', f'{summary}.')]
-  names = list(dict.fromkeys(n for run in found for n in run['headlines']))
-  keys = list(dict.fromkeys(k for run in found for k in run['overrides']))
-  blocks.append(('heading', 2, 'Runs'))
-  blocks.append((
-    'table',
-    (*(f'`{key}`' for key in keys), 'state', 'time', *names),
-    [
-      (
-        *(str(run['overrides'].get(key, '–')) for key in keys),
-        run['state'],
-        duration(run['seconds']) if run['seconds'] else '–',
-        *(_cell(run['headlines'].get(name)) for name in names),
-      )
-      for run in found
-    ],
-  ))  # fmt: skip
-  if names:
-    blocks.append((
-      'paragraph',
-      'Percent of test images with exact (Clopper-Pearson) 95% intervals. '
-      'Attacked: under the strongest attack run at the radius of the threat, '
-      'or the largest one of the setting.',
-    ))  # fmt: skip
-  blocks += _over_seeds(found, names)
+def _failures(found) -> list[tuple]:
   failed = [run for run in found if run['state'] == 'failed']
-  if failed:
-    blocks.append(('heading', 2, 'Failures'))
+  blocks: list[tuple] = [('heading', 2, 'Failures')] if failed else []
   for run in failed:
     blocks += [
       ('heading', 3, run['name']),
       ('paragraph', f'`{run["program"]}`: {run["error"]}'),
       ('code', run['traceback'], f'Last lines of {run["log"]}'),
     ]
-  blocks += [('heading', 2, 'How it was made'), ('code', command, '')]
   return blocks
 
 
-def _over_seeds(found, names) -> list[tuple]:
-  """Mean and standard deviation over runs that differ in their seed alone."""
-  groups: dict[tuple, list] = {}
-  for run in found:
-    if run['headlines'] and 'seed' in run['overrides']:
-      rest = [(k, v) for k, v in run['overrides'].items() if k != 'seed']
-      groups.setdefault(tuple(map(str, rest)), []).append((rest, run))
-  rows = []
-  for members in groups.values():
-    if len(members) > 1:
-      rest = ', '.join(f'{key} {value}' for key, value in members[0][0])
-      runs = [run for _, run in members]
-      cells = (_spread(runs, name) for name in names)
-      rows.append((rest or 'all', str(len(members)), *cells))
-  if not rows:
+def _keys(found) -> list[str]:
+  """Entries that some run overrides."""
+  return list(dict.fromkeys(key for run in found for key in run['overrides']))
+
+
+def _overridden(run, keys) -> tuple[str, ...]:
+  return tuple(str(run['overrides'].get(key, '–')) for key in keys)
+
+
+def _states(found) -> tuple:
+  keys = _keys(found)
+  rows = [
+    (
+      *_overridden(run, keys), run['state'],
+      duration(run['seconds']) if run['seconds'] else '–',
+      f'`{run["name"]}`',
+    )
+    for run in found
+  ]  # fmt: skip
+  header = (*(f'`{key}`' for key in keys), 'state', 'time', 'workdir')
+  return ('table', header, rows)
+
+
+def _settings(found) -> list[tuple]:
+  """A table a setting, runs one below the other."""
+  keys = _keys(found)
+  names = list(dict.fromkeys(name for r in found for name in r['headlines']))
+  if not names:
     return []
-  text = (
-    'Mean and standard deviation of the percentages over seeds: what the '
-    'randomness of training and attack adds to the intervals above.'
-  )
-  return [
-    ('heading', 2, 'Over seeds'),
-    ('paragraph', text),
-    ('table', ('besides the seed', 'seeds', *names), rows),
+  blocks: list[tuple] = [
+    ('heading', 2, 'Settings'),
+    (
+      'paragraph',
+      'Percent of test images, with exact (Clopper-Pearson) 95% intervals, at '
+      'the radius of the threat, or the largest of a setting that has radii of '
+      'its own. Attacks may have been run on fewer images than others. Over '
+      'seeds: mean and standard deviation, which is what the randomness of '
+      'training and attack adds.',
+    ),
   ]
+  for name in names:
+    runs = [run for run in found if name in run['headlines']]
+    columns = list(dict.fromkeys(c for r in runs for c in r['headlines'][name]))
+    rows = [
+      (
+        *_overridden(run, keys),
+        *(_cell(run['headlines'][name].get(c)) for c in columns),
+      )
+      for run in runs
+    ]
+    rows += [
+      (
+        *(f'{len(alike)} seeds' if key == 'seed' else value
+          for key, value in zip(keys, _overridden(alike[0], keys))),
+        *(_spread([run['headlines'][name].get(c) for run in alike])
+          for c in columns),
+      )
+      for alike in _over_seeds(runs)
+    ]  # fmt: skip
+    header = (*(f'`{key}`' for key in keys), *columns)
+    blocks += [('heading', 3, name), ('table', header, rows)]
+  return blocks
 
 
-def _spread(runs, name) -> str:
-  values = [
-    run['headlines'][name]['percent'] for run in runs
-    if name in run['headlines']
-  ]
+def _over_seeds(runs) -> list[list]:
+  """Runs that differ in their seed alone, where there are several."""
+  groups: dict[str, list] = {}
+  for run in runs:
+    if 'seed' in run['overrides']:
+      rest = {k: v for k, v in run['overrides'].items() if k != 'seed'}
+      groups.setdefault(files.json_text(rest), []).append(run)
+  return [alike for alike in groups.values() if len(alike) > 1]
+
+
+def _spread(tallies) -> str:
+  values = [tally['percent'] for tally in tallies if tally]
   if len(values) < 2:
     return '–'
   return f'{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}'
 
 
-def _cell(headline):
-  if headline is None:
+def _cell(tally):
+  if tally is None:
     return '–'
-  return document.Compared(
-    headline['percent'], headline['low'], headline['high']
-  )
+  return document.Compared(tally['percent'], tally['low'], tally['high'])

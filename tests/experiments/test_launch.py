@@ -50,8 +50,8 @@ if seed == 5 and name == 'evaluate' and not (here / 'repaired').exists():
 tally = {'correct': 9 - seed, 'total': 10, 'percent': 10.0 * (9 - seed),
          'low': 0.0, 'high': 100.0}
 conditions = {'clean': tally | {'percent': 95.0, 'eps': 0.0},
-              'eps0.1/a': tally | {'percent': 99.0, 'eps': 0.1},
-              'eps0.1/b': tally | {'eps': 0.1}}
+              'eps0.1/a': tally | {'eps': 0.1},
+              'eps0.2/a': tally | {'percent': 1.25, 'eps': 0.2}}
 results = {'config': {'threat': {'eps': 0.1}},
            'settings': {'adv': {'conditions': conditions}}}
 kind = {'train': 'metrics.jsonl', 'evaluate': 'results.json'}[name]
@@ -268,6 +268,7 @@ def test_runs_from_elsewhere_are_compared_without_running(tmp_path, capsys):
     'seed=0': 'done', 'seed=1': 'unmarked', 'seed=2': 'waiting'
   }  # fmt: skip
   text = (tmp_path / 'runs/sweep.md').read_text()
+  assert '| `seed` | clean | a |' in text and '1.25' not in text
   assert '90.00<br>' in text and '80.00<br>' in text
   assert '85.00 ± 7.07' in text  # of 90 and 80, by hand
   with pytest.raises(ValueError, match='is no folder: nothing was run'):
@@ -406,8 +407,8 @@ def test_headlines_of_certificates(tmp_path):
   }
   (tmp_path / 'certificates.json').write_text(json.dumps(about))
   found = sweep_report.headlines(tmp_path)
-  assert {name: h['condition'] for name, h in found.items()} == {
-    'noise: certified': 'eps0.1', 'codes: certified': 'eps0.3'
+  assert {name: h['certified']['eps'] for name, h in found.items()} == {
+    'noise': 0.1, 'codes': 0.3
   }  # fmt: skip
 
 
@@ -502,8 +503,8 @@ def test_twelve_smoke_runs_of_digits(tmp_path):
   assert '12 runs: 1 failed, 11 done' in out
   assert f'{broken}: train failed' in out and 'another config' in out
   page = (tmp_path / 'sweep.md').read_text()
-  assert f'### {broken}' in page and 'disc_adv_re: attacked' in page
-  assert 'Over seeds' in page
+  assert f'### {broken}' in page and '### disc_adv_re' in page
+  assert '3 seeds' in page and '4 seeds' in page
   (tmp_path / broken / 'config.json').unlink()
   status, out, err = command_line(arguments, tmp_path)
   assert status == 0, err
