@@ -22,8 +22,6 @@ install, run, fetch and delete; they are never run from here.
 Status 0: all is done; 1: a run failed; 75: stopped, start again to resume.
 """
 
-import fcntl
-import os
 from pathlib import Path
 import shlex
 import sys
@@ -33,6 +31,7 @@ from ml_collections import config_flags
 
 from experiments import (
   jobs,
+  locks,
   program,
   run_table,
   study_flags,
@@ -112,14 +111,11 @@ def launch(runs: list[Run], root: Path, workers: int, title: str) -> int:
     ValueError: if the root cannot be written to, or another launcher works
       there.
   """
-  lock = _locked(root)
-  try:
+  with locks.held(root):
     progress, stopped = jobs.work_off(
       runs, workers, run_table.printer(sys.stderr)
     )
     page = sweep_report.write_sweep(root, title, _command(), runs, progress)
-  finally:
-    os.close(lock)
   states = [about.state for about in progress.values()]
   for name, about in progress.items():
     if about.state == 'failed':
@@ -163,34 +159,6 @@ def compare(runs: list[Run], root: Path, title: str) -> Path:
 
 def _command() -> str:
   return shlex.join(['python', '-m', 'experiments.launch', *sys.argv[1:]])
-
-
-def _locked(root: Path) -> int:
-  """Makes the folder and holds it alone, until what is returned is closed."""
-  try:
-    root.mkdir(parents=True, exist_ok=True)
-    lock = os.open(root, os.O_RDONLY)
-  except OSError as error:
-    raise ValueError(
-      f'--root={root} cannot be made ({error.strerror}): is a part of it a '
-      'file, or may it not be written to?'
-    ) from error
-  try:
-    if not os.access(root, os.W_OK):
-      raise ValueError(f'--root={root} may not be written to.')
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError as error:
-    os.close(lock)
-    raise ValueError(
-      f'--root={root}: another launcher is at work there; wait for it, or '
-      'choose another --root.'
-    ) from error
-  except ValueError:
-    os.close(lock)
-    raise
-  except OSError:
-    pass  # a mounted drive that has no locks: whoever mounts it is alone
-  return lock
 
 
 def _runs(root: str, python: str) -> list[Run]:

@@ -26,6 +26,7 @@ from experiments import (
   finished,
   jobs,
   launch,
+  locks,
   run_table,
   sweep_report,
   sweeps,
@@ -244,14 +245,16 @@ def test_a_program_that_cannot_be_started_or_is_killed_has_failed(tmp_path):
 
 
 def test_two_launchers_do_not_share_a_root(tmp_path):
-  lock = launch._locked(tmp_path)
-  with pytest.raises(ValueError, match='another launcher is at work there'):
-    launch.launch([], tmp_path, 1, 'Sweep')
-  os.close(lock)
+  with locks.held(tmp_path):
+    with pytest.raises(ValueError, match='another launcher is at work there'):
+      launch.launch([], tmp_path, 1, 'Sweep')
   (tmp_path / 'file').touch()
   for root in (tmp_path / 'file', tmp_path / 'file/runs'):
     with pytest.raises(ValueError, match='is a part of it a file'):
-      launch._locked(root)
+      with locks.held(root):
+        pass
+  with locks.held(tmp_path):
+    pass
 
 
 def test_runs_from_elsewhere_are_compared_without_running(tmp_path, capsys):
