@@ -49,6 +49,7 @@ _MADE = {
   'evaluate': ('report.html', 'results.json'),
   'certify': ('certificates.html', 'certificates.json'),
   'hardness': ('report.html', 'hardness.json'),
+  'clusters': ('clusters.html', 'clusters.json'),
   'idealized': ('idealized.html', 'idealized.json'),
 }
 _HEADER = ('data set', 'report', 'figure', 'ours and the paper\'s', 'made by')

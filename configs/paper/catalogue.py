@@ -93,6 +93,7 @@ CATALOGUE = {
     'A, prose: black, gray and white box', (*_GREY, *_COLOR)
   ),
   'model': Item('A, section 5: the idealised model'),
+  'b_figure1': Item('B, Figure 1: colours of an image, by cluster'),
   'b_table1': Item('B, Table 1: down-sampling, one for each eps'),
   'b_table2a': Item('B, Table 2(a): ImageNet, whitebox'),
   'b_table2b': Item('B, Table 2(b): ImageNet, transferred attacks'),
@@ -216,6 +217,8 @@ def _knowledge(dataset: str, preset: str) -> Iterator[Job]:
 
 def _paper_b(what: str, preset: str) -> Iterator[Job]:
   match what:
+    case 'b_figure1':
+      yield Job('clusters', f'paper/table_2a.py:{preset}', 'b_figure_1')
     case 'b_table2a' | 'b_table2b':
       name = what.removeprefix('b_').replace('table', 'table_')
       yield Job('evaluate', f'paper/{name}.py:{preset}', name)

@@ -18,6 +18,7 @@ https://jfly.uni-koeln.de/color/
 """
 
 from rdefense.plots.certificates import decisions
+from rdefense.plots.clusters import ClusterView, color_clusters
 from rdefense.plots.curves import accuracy_curves, costs, size_curves
 from rdefense.plots.hardness import color_cube, distributions, levels
 from rdefense.plots.strips import Caption, image_strip
@@ -26,7 +27,9 @@ from rdefense.plots.training import training_curves
 
 __all__ = [
   'Caption',
+  'ClusterView',
   'accuracy_curves',
+  'color_clusters',
   'color_cube',
   'costs',
   'decisions',

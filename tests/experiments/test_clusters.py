@@ -1,0 +1,83 @@
+"""The program on colour clusters: its images are those of the pipeline."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import clusters, program
+from rdefense import attacks, data, defenses, deployed, losses
+from tests.experiments.test_train_evaluate import finish, start
+
+SIGMA = 0.1
+
+
+@pytest.fixture(scope='module')
+def results():
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (3, 12, 12, 3), dtype=np.uint8)
+  test = data.Arrays(images, np.arange(3, dtype=np.int32), 3, 'toy')
+  target = deployed.Target(
+    lambda params, x: params @ x.reshape(-1),
+    lambda codes, alpha: defenses.rand_disc(
+      SIGMA, SIGMA, num_centers=4, num_samples=30, gamma=40.0, alpha=40.0
+    ),
+    jnp.asarray(rng.normal(size=(3, 432)), jnp.float32),
+    num_draws=5,
+  )
+  recipe = attacks.Recipe(
+    'pgd', losses.cross_entropy, attacks.mi_fgsm, 0.01, 3, alpha=40.0,
+    every_example=True, num_draws=2, chunk=2,
+  )  # fmt: skip
+  return clusters.measure(
+    target, SIGMA, [recipe], 'linf', 0.02, jax.random.key(0),
+    data.gather(test, np.array([1])),
+  ) | {'setting': 'randdisc', 'image': 1}  # fmt: skip
+
+
+def test_the_noisy_image_is_what_randdisc_compares_with_its_centres(results):
+  clean, attacked, noisy = results['views']
+  apart = noisy.image[:, :, None] - clean.colors[None, None]
+  nearest = (apart**2).sum(-1).argmin(-1)
+  np.testing.assert_array_equal(nearest.reshape(-1), clean.index)
+  np.testing.assert_array_equal(
+    clean.colors[clean.index].reshape(12, 12, 3), clean.transformed
+  )
+  noise = noisy.image - clean.image
+  assert 0.8 * SIGMA < noise.std() < 1.2 * SIGMA  # 432 draws
+  moved = np.abs(attacked.image - clean.image).max()
+  assert 0 < moved <= 0.02 + 1e-6
+  assert results['moved']['attack'] == (attacked.index != clean.index).mean()
+
+
+def test_the_report_has_every_cluster(results, tmp_path):
+  page = clusters.write_report(tmp_path, results)
+  text = page.with_suffix('.md').read_text()
+  for its in results['clusters'].values():
+    assert its['pixels'].sum() == 144
+    for pixels in its['pixels']:
+      assert f'| {pixels} |' in text
+  assert (tmp_path / 'figure_1.png').read_bytes().startswith(b'\x89PNG')
+
+
+# config_flags loads a file of configs in a way that Python is to drop.
+@pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
+def test_grey_images_and_soft_settings_are_refused(tmp_path):
+  for flag, words in (
+    ('--setting=randmix', 'does not give each pixel one of a few centres'),
+    ('--setting=nothing', 'setting'),
+    ('--setting=randdisc', 'three channels'),
+  ):
+    config = '--config=configs/paper/figure_2.py:smoke'
+    arguments = [config, '--config.data.name=digits', flag]
+    with pytest.raises(ValueError, match=words):
+      program.call(
+        clusters.main, ['clusters', *arguments, f'--workdir={tmp_path}']
+      )
+
+
+@pytest.mark.slow
+def test_it_runs_on_imagenet(tmp_path):
+  config = '--config=configs/paper/table_2a.py:smoke'
+  finish(start('clusters', [config], tmp_path))
+  assert (tmp_path / 'clusters.html').is_file()
