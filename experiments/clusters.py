@@ -43,13 +43,14 @@ _HARD = ('rand_disc', 'rand_disc_fixed')
 
 
 def measure(
-  target: deployed.Target, sigma: float, recipes, norm: str, eps: float, key,
+  target, sigma: float, recipes, norm: str, eps: float, key,
   batch: Batch,
 ) -> dict[str, Any]:
   """Clusters of one image, clean and attacked, under the same randomness.
 
   Args:
-    target: the pipeline; its defense gives each pixel one of its centres.
+    target: a `deployed.Target`; its defense gives each pixel one of its
+      centres.
     sigma: of the noise that it adds to pixels first.
     recipes: of the attack.
     norm, eps: of the ball.
@@ -89,8 +90,8 @@ def measure(
       for name, its in (('clean', clean), ('attacked', attacked))
     },
     'moved': {
-      'attack': float((attacked.index != clean.index).mean()),
-      'other_draw': float((redrawn.index != clean.index).mean()),
+      'attack': float((attacked.member != clean.member).mean()),
+      'other_draw': float((redrawn.member != clean.member).mean()),
     },
     'views': [
       _view('clean', x, out, clean),
@@ -103,7 +104,7 @@ def measure(
 def _view(title: str, image, transformed, found: Clusters):
   return plots.ClusterView(
     title, image, transformed, lab(image).reshape(-1, 3)[:, 1:],
-    found.index.reshape(-1), lab(found.centers)[:, 1:], found.centers,
+    found.member.reshape(-1), lab(found.centers)[:, 1:], found.centers,
   )
 
 

@@ -29,7 +29,7 @@ def test_a_row_has_image_plane_and_transformed_image_on_one_scale():
 
 
 def test_each_centre_is_ringed_in_the_colour_of_its_cluster():
-  one = view(index=np.zeros(64, int), centers=np.zeros((1, 2)),
+  one = view(member=np.zeros(64, int), centers=np.zeros((1, 2)),
              colors=np.full((1, 3), 0.25))  # fmt: skip
   plane = plots.color_clusters([one], 'Demo').axes[1]
   ring = plane.lines[1]
@@ -44,9 +44,9 @@ def test_each_centre_is_ringed_in_the_colour_of_its_cluster():
   'views',
   [
     [],
-    [view(index=np.zeros(3, int))],
-    [view(index=np.full(64, 9))],
-    [view(index=np.full(64, -1))],
+    [view(member=np.zeros(3, int))],
+    [view(member=np.full(64, 9))],
+    [view(member=np.full(64, -1))],
   ],
 )
 def test_views_that_do_not_fit_are_refused(views):

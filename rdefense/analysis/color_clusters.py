@@ -7,7 +7,7 @@ yellow, in which paper B's Figure 1 shows them.
 
 >>> transformed = np.array([[[0.0, 0, 0], [1, 1, 1], [1, 1, 1]]])
 >>> found = clusters(transformed)
->>> found.index.tolist(), found.pixels.tolist()
+>>> found.member.tolist(), found.pixels.tolist()
 ([[0, 1, 1]], [1, 2])
 >>> np.abs(lab(found.centers).round(2)).tolist()  # black, white
 [[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]]
@@ -38,12 +38,12 @@ class Clusters(NamedTuple):
   """Clusters of an image's pixels, those without pixels left out.
 
   Attributes:
-    index: of each pixel's cluster, `[H, W]`.
+    member: of each pixel's cluster, `[H, W]`.
     centers: `[k, C]`, in [0, 1] pixel units, or beyond where noise is.
     pixels: of each cluster, `[k]`.
   """
 
-  index: np.ndarray
+  member: np.ndarray
   centers: np.ndarray
   pixels: np.ndarray
 
@@ -121,5 +121,5 @@ def matched(found: Clusters, reference: Clusters) -> Clusters:
   order = np.argsort(rank, kind='stable')
   place = np.argsort(order)
   return Clusters(
-    place[found.index], found.centers[order], found.pixels[order]
+    place[found.member], found.centers[order], found.pixels[order]
   )

@@ -31,7 +31,7 @@ class ClusterView(NamedTuple):
     title: of the row.
     image, transformed: `[H, W, 3]`, shown as they clip to [0, 1].
     plane: a and b of CIELAB, `[n, 2]`.
-    index: the cluster of each, `[n]`.
+    member: the cluster of each, `[n]`.
     centers: a and b of the centres, `[k, 2]`.
     colors: of the centres, `[k, 3]`.
   """
@@ -40,7 +40,7 @@ class ClusterView(NamedTuple):
   image: np.ndarray
   transformed: np.ndarray
   plane: np.ndarray
-  index: np.ndarray
+  member: np.ndarray
   centers: np.ndarray
   colors: np.ndarray
 
@@ -58,8 +58,8 @@ def color_clusters(views: Sequence[ClusterView], title: str) -> Figure:
   if not views:
     raise ValueError('color_clusters needs at least one view.')
   for view in views:
-    if len(view.index) != len(view.plane) or not (
-      0 <= view.index.min() <= view.index.max() < len(view.centers)
+    if len(view.member) != len(view.plane) or not (
+      0 <= view.member.min() <= view.member.max() < len(view.centers)
     ):
       raise ValueError(
         f'indices of {view.title!r} do not fit its {len(view.plane)} pixels '
@@ -92,11 +92,11 @@ def color_clusters(views: Sequence[ClusterView], title: str) -> Figure:
 
 
 def _plane(axes, view: ClusterView) -> None:
-  step = -(-len(view.index) // _POINTS)
+  step = -(-len(view.member) // _POINTS)
   tints = [COLOURS[i % len(COLOURS)] for i in range(len(view.centers))]
   # Every so many-th pixel, clusters on top of each other as pixels come.
   axes.scatter(
-    *view.plane[::step].T, c=[tints[i] for i in view.index[::step]], s=3,
+    *view.plane[::step].T, c=[tints[i] for i in view.member[::step]], s=3,
     alpha=0.5, linewidths=0, rasterized=True,
   )  # fmt: skip
   for place, tint, color in zip(

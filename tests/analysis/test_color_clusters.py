@@ -35,7 +35,7 @@ def test_clusters_are_pixels_of_one_colour():
   chosen = rng.integers(0, 3, (5, 6))  # the last has no pixel
   found = clusters(palette[chosen])
   assert len(found.centers) == 3 and found.pixels.sum() == 30
-  np.testing.assert_array_equal(found.centers[found.index], palette[chosen])
+  np.testing.assert_array_equal(found.centers[found.member], palette[chosen])
   for i, center in enumerate(found.centers):
     assert found.pixels[i] == (palette[chosen] == center).all(-1).sum()
 
@@ -46,12 +46,12 @@ def test_clusters_are_matched_by_their_centres():
   )
   moved = clusters(np.eye(3)[[1, 0, 2]][None] + 0.1)
   found = matched(moved, reference)
-  np.testing.assert_array_equal(found.index, [[1, 0, 2]])
+  np.testing.assert_array_equal(found.member, [[1, 0, 2]])
   np.testing.assert_allclose(found.centers, np.eye(3) + 0.1)
   more = clusters(np.stack([*np.eye(3)[::-1], np.full(3, 9.0)])[None])
-  np.testing.assert_array_equal(matched(more, reference).index, [[2, 1, 0, 3]])
+  np.testing.assert_array_equal(matched(more, reference).member, [[2, 1, 0, 3]])
   fewer = clusters(np.eye(3)[[2, 0]][None])
-  np.testing.assert_array_equal(matched(fewer, reference).index, [[1, 0]])
+  np.testing.assert_array_equal(matched(fewer, reference).member, [[1, 0]])
 
 
 @pytest.mark.parametrize('fn, shape', [(lab, (4, 4, 1)), (clusters, (4, 3))])

@@ -39,15 +39,15 @@ def test_the_noisy_image_is_what_randdisc_compares_with_its_centres(results):
   clean, attacked, noisy = results['views']
   apart = noisy.image[:, :, None] - clean.colors[None, None]
   nearest = (apart**2).sum(-1).argmin(-1)
-  np.testing.assert_array_equal(nearest.reshape(-1), clean.index)
+  np.testing.assert_array_equal(nearest.reshape(-1), clean.member)
   np.testing.assert_array_equal(
-    clean.colors[clean.index].reshape(12, 12, 3), clean.transformed
+    clean.colors[clean.member].reshape(12, 12, 3), clean.transformed
   )
   noise = noisy.image - clean.image
   assert 0.8 * SIGMA < noise.std() < 1.2 * SIGMA  # 432 draws
   moved = np.abs(attacked.image - clean.image).max()
   assert 0 < moved <= 0.02 + 1e-6
-  assert results['moved']['attack'] == (attacked.index != clean.index).mean()
+  assert results['moved']['attack'] == (attacked.member != clean.member).mean()
 
 
 def test_the_report_has_every_cluster(results, tmp_path):
