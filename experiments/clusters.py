@@ -35,7 +35,9 @@ from rdefense.analysis.color_clusters import Clusters, clusters, lab, matched
 from rdefense.data.batches import Batch
 from rdefense.defenses.randomized import discretize_with
 
-_SETTING = flags.DEFINE_string('setting', 'randdisc', 'With hard centres.')
+_SETTING = flags.DEFINE_string(
+  'setting', 'randdisc', 'With hard centres.', allow_override=True
+)
 _IMAGE = flags.DEFINE_integer('image', 0, 'Number of the test image.')
 
 _CLUSTERS = 4  # role folded into the seed's key

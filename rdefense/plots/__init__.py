@@ -21,6 +21,7 @@ from rdefense.plots.certificates import decisions
 from rdefense.plots.clusters import ClusterView, color_clusters
 from rdefense.plots.curves import accuracy_curves, costs, size_curves
 from rdefense.plots.hardness import color_cube, distributions, levels
+from rdefense.plots.radii import radii
 from rdefense.plots.strips import Caption, image_strip
 from rdefense.plots.style import encode_png
 from rdefense.plots.training import training_curves
@@ -37,6 +38,7 @@ __all__ = [
   'encode_png',
   'image_strip',
   'levels',
+  'radii',
   'size_curves',
   'training_curves',
 ]

@@ -1,0 +1,146 @@
+"""The program on radii: against the exact radius of a linear classifier."""
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import program, robust_radius
+from rdefense import attacks, data, defenses, deployed, losses
+
+LARGEST, STEPS, COUNT = 0.4, 5, 5
+CODES = np.float32([[0], [1]])
+WEIGHTS = np.random.default_rng(1).normal(size=(2, 16)).astype(np.float32)
+
+
+def toy():
+  """Random images with the label of a linear classifier; the last is wrong."""
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (COUNT, 4, 4, 1), dtype=np.uint8)
+  seen = (images > 127).reshape(COUNT, 16)
+  labels = (seen @ WEIGHTS.T).argmax(1).astype(np.int32)
+  labels[-1] = 1 - labels[-1]
+  return data.Arrays(images, labels, 2, 'toy')
+
+
+def front(codes, alpha):
+  return defenses.nearest_code(codes, alpha)
+
+
+def linear(params, x):
+  return jax.numpy.matmul(params, x.reshape(-1))
+
+
+TARGET = deployed.Target(linear, front, WEIGHTS, CODES)
+
+
+def measured(directory, num_examples=COUNT, target=TARGET, norm='linf'):
+  recipe = attacks.Recipe(
+    'mi_fgsm', losses.margin, attacks.mi_fgsm, 0.0, 10, num_restarts=2
+  )
+  return robust_radius.brackets(
+    target, lambda eps: [recipe._replace(step_size=eps / 4)], norm, toy(),
+    jax.random.key(0), directory, LARGEST, STEPS, num_examples, 5,
+    shard_size=2,
+  )  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  return tmp_path_factory.mktemp('radii')
+
+
+@pytest.fixture(scope='module')
+def rows(folder):
+  return measured(folder)
+
+
+def exact(image, label):
+  """The smallest radius at which a choice of codes fools the classifier."""
+  x = image.reshape(-1) / 255
+  gain = (WEIGHTS[label] - WEIGHTS[1 - label]).astype(np.float64)
+  seen = (x > 0.5).astype(float)
+  radii = np.abs(x - 0.5)  # from here on a pixel can be the other code
+  for eps in [0.0, *np.sort(radii)]:
+    free = radii <= eps
+    worst = np.where(free, np.minimum(gain, 0), gain * seen).sum()
+    if worst < 0:
+      return eps
+  return np.inf
+
+
+def test_radii_are_bracketed_by_proof_and_attack(rows):
+  test = toy()
+  np.testing.assert_array_equal(rows['index'], np.arange(COUNT))
+  width = LARGEST / 2**STEPS
+  for i, truth in enumerate(map(exact, test.images, test.labels)):
+    proved, fooled = rows['radius/certified'][i], rows['radius/fooled'][i]
+    if truth == 0:
+      assert proved == -np.inf and fooled == 0
+      continue
+    assert proved < truth <= fooled
+    # Bounds of a linear classifier are tight: certified up to the bisection.
+    assert proved + width >= min(truth, LARGEST)
+  assert rows['radius/fooled'][-1] == 0
+  assert (rows['radius/fooled'][:-1] > 0).all()
+
+
+def test_a_run_of_more_images_goes_on(folder, rows, tmp_path):
+  few = measured(tmp_path, 3)
+  assert len(few['index']) == 3
+  done = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+  again = measured(tmp_path)
+  for path in tmp_path.iterdir():
+    assert done.get(path.name, path.stat().st_mtime_ns) == (
+      path.stat().st_mtime_ns
+    )
+  assert len(done) == 2 and len([*tmp_path.iterdir()]) == 3
+  for name in set(rows) - {'radius/seconds'}:
+    np.testing.assert_array_equal(again[name], rows[name])
+
+
+def test_without_codes_there_is_no_certificate(tmp_path):
+  plain = deployed.Target(
+    linear, lambda codes, alpha: defenses.identity(), WEIGHTS
+  )
+  found = measured(tmp_path / 'a', 2, plain)
+  assert 'radius/certified' not in found
+  assert (found['radius/fooled'] > found['radius/withstood']).all()
+  assert 'radius/certified' not in measured(tmp_path / 'b', 2, norm='l2')
+
+
+def test_the_report_shows_what_the_rows_say(rows, tmp_path):
+  results = robust_radius.summary(rows, LARGEST) | {
+    'setting': 'toy', 'attack': 'mi_fgsm', 'num_steps': STEPS, 'max_nodes': 5
+  }
+  proved, fooled = rows['radius/certified'], rows['radius/fooled']
+  assert len(results['shares']) == 9
+  for eps, about in results['shares'].items():
+    eps = float(eps)  # printed to six digits, of radii 1/80 apart
+    assert about['certified']['correct'] == sum(proved >= eps - 1e-6)
+    assert about['no_attack_known']['correct'] == sum(fooled > eps + 1e-6)
+    assert about['certified']['correct'] <= about['no_attack_known']['correct']
+  assert results['shares']['0']['certified']['correct'] == COUNT - 1
+  page = robust_radius.write_report(tmp_path, rows, results)
+  text = page.with_suffix('.md').read_text()
+  assert 'Median of the largest radius certified' in text
+  assert '| 0.2 |' in text and (tmp_path / 'radii.png').is_file()
+
+
+# config_flags loads a file of configs in a way that Python is to drop.
+@pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
+@pytest.mark.parametrize(
+  'flag, words',
+  [
+    ('--setting=randdisc', 'randomised'),
+    ('--setting=nothing', 'setting'),
+    ('--attack=paper_a', 'attack'),  # on transformed ones only
+  ],
+)
+def test_a_mistake_is_told_before_anything_is_read(tmp_path, flag, words):
+  arguments = ['--config=configs/paper/figure_2.py:smoke', '--setting=base']
+  with pytest.raises(ValueError, match=words):
+    program.call(
+      robust_radius.main,
+      ['robust_radius', *arguments, flag, f'--workdir={tmp_path}'],
+    )
+  assert not [*tmp_path.iterdir()]
