@@ -161,8 +161,9 @@ def attack_run(name: str, on: tuple[str, ...] = KINDS, **changes) -> dict:
 
   `on` says on which kinds of settings, see `KINDS`; `source` is the setting it
   is computed on, to be transferred to the others ('': on each itself);
-  `num_examples` and `curve_examples` are the first so many test images (0:
-  all).
+  `precision` that of the network's products in the attack, lower than
+  `highest` where that is faster (`high`, `default`); `num_examples` and
+  `curve_examples` are the first so many test images (0: all).
   """
   run = {
     'name': name,
@@ -173,6 +174,7 @@ def attack_run(name: str, on: tuple[str, ...] = KINDS, **changes) -> dict:
     'curve': (),
     'curve_examples': 0,
     'num_steps': 100,
+    'precision': 'highest',
   }
   return run | changes
 

@@ -6,11 +6,12 @@ names such as `eps0.3/paper_a`.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from rdefense import build
+from rdefense import build, records
+from rdefense.precision import HIGHEST, lowest
 
-__all__ = ['Condition', 'conditions', 'judged', 'radius']
+__all__ = ['Condition', 'conditions', 'judged', 'precision', 'radius']
 
 
 class Condition(NamedTuple):
@@ -74,3 +75,23 @@ def judged(condition: Condition, kind: str) -> str:
     return f'worst case of {len(condition.recipes)} attacks'
   keeps = {recipe.keep for recipe in condition.recipes}
   return 'last iterate' if keeps == {'last'} else 'best iterate'
+
+
+def precision(condition: Condition, rows) -> dict[str, Any]:
+  """Of a condition's attack, for the report, and what it made of verdicts.
+
+  Args:
+    condition: of a setting.
+    rows: of its evaluation.
+
+  Returns:
+    `precision` where there is an attack; `differing`, where that is not the
+    judge's, how many examples would have had another verdict at it.
+  """
+  if not condition.recipes:
+    return {}
+  chosen = lowest(recipe.precision for recipe in condition.recipes)
+  about: dict[str, Any] = {'precision': chosen}
+  if chosen == HIGHEST:
+    return about
+  return about | {'differing': records.differing(rows, 'verdict', 'attack')}

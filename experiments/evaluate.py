@@ -77,7 +77,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
         'eps': condition.eps,
         'judged': conditions.judged(condition, kind),
         'in_table': condition.in_table,
-      }
+      } | conditions.precision(condition, rows)
       main = conditions.radius(config, config.threat.eps)
       if condition.name == f'{main}/{config.strip.attack}':
         strip = strip or (target, condition, source)

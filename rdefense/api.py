@@ -37,6 +37,7 @@ from rdefense.certify.randomized import Certified, Certifier
 from rdefense.defenses.base import Defense
 from rdefense.gradients import averaged, defended, through
 from rdefense.parallel import layout
+from rdefense.precision import HIGHEST, at
 from rdefense.threats import Threat
 from rdefense.types import LogitsFn, Loss
 
@@ -75,8 +76,8 @@ def predict(logits_fn: LogitsFn, defense: Defense) -> Callable:
 
   @jax.jit
   def fn(key, index, images):
-    with jax.default_matmul_precision('highest'):
-      return over_examples(pipeline)(key, index, images).argmax(-1)
+    logits = at(HIGHEST, over_examples(pipeline))(key, index, images)
+    return logits.argmax(-1)
 
   return _on_images(fn)
 
@@ -111,6 +112,7 @@ def attack(
   num_restarts: int = 1,
   num_draws: int = 0,
   average: str = 'loss',
+  precision: str = HIGHEST,
 ) -> Callable:
   """A whole attack on a defended classifier, batched and compiled.
 
@@ -127,6 +129,8 @@ def attack(
     num_draws: of a randomised defense, averaged in each gradient; 0 says that
       the defense is deterministic, and an example is done once it is fooled.
     average: over draws, one of `gradients.AVERAGES`.
+    precision: of the classifier's products, one of `precision.PRECISIONS`;
+      `accuracy` judges at `highest` whatever the attack has seen.
 
   Returns:
     `(key, images, labels) -> images`, for each example the iterate of smallest
@@ -136,7 +140,7 @@ def attack(
   checks.check_at_least(
     'num_draws', num_draws, 0, ': 0 is for a deterministic defense'
   )
-  oracle = through(logits_fn, defense, loss, backward)
+  oracle = through(at(precision, logits_fn), defense, loss, backward)
   if num_draws:
     oracle = averaged(oracle, average)
   single = pgd(oracle, tx, threat, start)

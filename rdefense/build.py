@@ -22,6 +22,7 @@ from rdefense.defenses import base, centers, codebooks, density, medoids
 from rdefense.defenses.codebooks import Codebook
 from rdefense.models import Classifier
 from rdefense.pooling import max_pool_valid
+from rdefense.precision import HIGHEST, PRECISIONS
 from rdefense.types import Key, PyTree
 
 __all__ = [
@@ -269,9 +270,19 @@ def attack_recipes(
 
   Without a defense `adaptive` is `undefended`; only a randomised one is drawn
   several times. Of the attacks of paper A `at_most_eps` limits a step to a
-  multiple of the radius.
+  multiple of the radius. All recipes have the precision of the config.
   """
-  named = {*recipes.Recipe._fields, 'alphas'} - {'name'}
+  precision = config.get('precision', HIGHEST)
+  if precision not in PRECISIONS:
+    raise _unknown('precision', precision, PRECISIONS)
+  chosen = _attack_recipes(config, eps, kind)
+  return tuple(recipe._replace(precision=precision) for recipe in chosen)
+
+
+def _attack_recipes(
+  config: Mapping[str, Any], eps: float, kind: str
+) -> tuple[Recipe, ...]:
+  named = {*recipes.Recipe._fields, 'alphas'} - {'name', 'precision'}
   arguments = {k: v for k, v in config.items() if k in named}
   if kind != 'randomized' and 'num_draws' in arguments:
     arguments['num_draws'] = 0
@@ -299,10 +310,13 @@ def attack_recipes(
 
 
 def training_recipe(config: Mapping[str, Any]) -> Recipe:
-  """The attack of adversarial training; `step_size` is a multiple of eps."""
+  """The attack of adversarial training; `step_size` is a multiple of eps.
+
+  Its precision is the device's default, as that of the training step is.
+  """
   if config['name'] == 'paper_a':
     (recipe,) = recipes.paper_a(config['num_steps'], config['step_size'])
-    return recipe
+    return recipe._replace(precision='default')
   if config['name'] != 'pgd':
     raise _unknown('training attack', config['name'], ('pgd', 'paper_a'))
   return Recipe(
@@ -314,6 +328,7 @@ def training_recipe(config: Mapping[str, Any]) -> Recipe:
     alpha=config['alpha'],
     keep='last',
     every_example=True,
+    precision='default',
   )
 
 

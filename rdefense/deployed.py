@@ -1,7 +1,8 @@
 """The pipeline that is deployed, and what it says, draw by draw.
 
-Verdicts are computed at highest matmul precision, under keys of the caller's
-choice: `rdefense.evaluation` keeps those of judging from all attacks.
+Verdicts are computed at highest matmul precision unless another is asked for,
+to be compared, under keys of the caller's choice: `rdefense.evaluation` keeps
+those of judging from all attacks.
 
 >>> from rdefense.defenses import identity
 >>> apply = lambda params, x: params * x.reshape(-1)
@@ -25,6 +26,7 @@ from rdefense.defenses.base import Defense
 from rdefense.gradients import defended
 from rdefense.losses import margin
 from rdefense.parallel import Layout, layout, padded_size
+from rdefense.precision import HIGHEST, at
 from rdefense.types import Array, Key, PyTree
 
 __all__ = ['Target', 'judge']
@@ -53,7 +55,7 @@ class Target(NamedTuple):
 
 
 @functools.cache
-def _judge(apply, defend, where: Layout):
+def _judge(apply, defend, where: Layout, precision: str):
   def fn(key, index, x, y, params, codes):
     pipeline = defended(lambda x: apply(params, x), defend(codes, 1.0))
 
@@ -61,8 +63,7 @@ def _judge(apply, defend, where: Layout):
       logits = pipeline(key, x)
       return logits.argmax(), margin(logits, y)
 
-    with jax.default_matmul_precision('highest'):
-      return over_examples(one)(key, index, x, y)
+    return at(precision, over_examples(one))(key, index, x, y)
 
   copied, split = where.copied, where.split
   return jax.jit(
@@ -79,6 +80,7 @@ def judge(
   images,
   labels,
   where: Layout | None = None,
+  precision: str = HIGHEST,
 ) -> tuple[np.ndarray, np.ndarray]:
   """Predictions of the deployed pipeline, draw by draw.
 
@@ -90,10 +92,14 @@ def judge(
     images: `[B, H, W, C]` in [0, 1].
     labels: `[B]`.
     where: devices to use; None means all of this process.
+    precision: of the classifier's products; a verdict is one at `highest`.
 
   Returns:
     `(draws [B, m] int32, margin [B] float32)`: predictions under each key,
     one of them where the defense is deterministic; mean margin.
+
+  Raises:
+    ValueError: on a negative number of draws, on an unknown precision.
   """
   checks.check_at_least(
     'num_draws', target.num_draws, 0, ': 0 is for a deterministic defense'
@@ -109,7 +115,7 @@ def judge(
     ),
     where.split,
   )
-  program = _judge(target.apply, target.defend, where)
+  program = _judge(target.apply, target.defend, where, precision)
   draws = [
     program(jax.random.fold_in(key, i), *data, target.params, target.codes)
     for i in range(max(1, target.num_draws))

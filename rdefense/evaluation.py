@@ -2,10 +2,11 @@
 
 Attacks run one after another on the examples still standing; what they submit
 is judged on the deployed pipeline, at highest matmul precision, under keys no
-attack has seen. A randomised defense is drawn under three streams of keys: one
-that attacks optimise with, one that chooses between what they submit, one that
-judges. Rows go to disk batch by batch, so a killed run resumes where it stood
-and repeats at most one batch.
+attack has seen. Attacks may run at lower precision; what the verdicts would be
+at theirs is kept beside them. A randomised defense is drawn under three streams
+of keys: one that attacks optimise with, one that chooses between what they
+submit, one that judges. Rows go to disk batch by batch, so a killed run resumes
+where it stood and repeats at most one batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from rdefense.deployed import Target, judge
 from rdefense.judging import votes
 from rdefense.memory import with_chunks
 from rdefense.parallel import Layout, layout, padded_size
+from rdefense.precision import HIGHEST, lowest
 from rdefense.shards import worked_off
 from rdefense.threats import STARTS, ball
 from rdefense.types import Key
@@ -45,6 +47,8 @@ class Verdicts(NamedTuple):
   margin: np.ndarray  # [B], float32, likewise, mean over draws
   gradients: np.ndarray  # [B], int32: gradients taken, all recipes together
   broken_by: np.ndarray  # [B], int32: recipe that did most harm, -1 for none
+  # [B, m], int32: `draws` at the precision of the attack, where that is lower.
+  lower_draws: np.ndarray | None = None
 
   @property
   def predicted(self) -> np.ndarray:
@@ -106,8 +110,11 @@ def attack(
     jax.random.fold_in(key, zlib.crc32(role)) for role in (b'choose', b'judge')
   )
 
+  def judged(z, key, precision=HIGHEST):
+    return judge(target, key, batch.index, z, batch.label, where, precision)
+
   def damage(z, key):
-    draws, margins = judge(target, key, batch.index, z, batch.label, where)
+    draws, margins = judged(z, key)
     return (draws == batch.label[:, None]).sum(1), margins, draws
 
   z = batch.image.copy()
@@ -158,7 +165,10 @@ def attack(
       break
   if target.num_draws:
     _, margins, draws = damage(z, judging)
-  return Verdicts(z, draws, margins, gradients, broken_by)
+  precision, lower_draws = lowest(r.precision for r in recipes), None
+  if precision != HIGHEST:
+    lower_draws, _ = judged(z, judging, precision)
+  return Verdicts(z, draws, margins, gradients, broken_by, lower_draws)
 
 
 def evaluate(
@@ -195,7 +205,9 @@ def evaluate(
   Returns:
     Columns sorted by example: `index`, `label`, and under `verdict/`
     `predicted`, `margin`, `gradients`, `broken_by`, `seconds`, and `draws`
-    `[N, m]` where the defense is randomised.
+    `[N, m]` where the defense is randomised; of a recipe at lower precision
+    also `attack/predicted`, and `attack/draws` likewise: what would have been
+    predicted at that precision.
 
   Raises:
     ValueError: on labels out of range or a damaged shard.
@@ -224,11 +236,19 @@ def _shard(target, recipes, norm, eps, key, batch, where, source):
   )
   seconds = time.perf_counter() - begin
   rows = batch.mask
-  draws = {'verdict/draws': verdicts.draws[rows]} if target.num_draws else {}
-  return draws | {
+  draws = {'verdict': verdicts.draws, 'attack': verdicts.lower_draws}
+  predicted = {
+    f'{name}/predicted': votes(found)[0][rows]
+    for name, found in draws.items()
+    if found is not None
+  } | {
+    f'{name}/draws': found[rows]
+    for name, found in draws.items()
+    if found is not None and target.num_draws
+  }
+  return predicted | {
     'index': batch.index[rows].astype(np.int64),
     'label': batch.label[rows],
-    'verdict/predicted': verdicts.predicted[rows],
     'verdict/margin': verdicts.margin[rows],
     'verdict/gradients': verdicts.gradients[rows],
     'verdict/broken_by': verdicts.broken_by[rows],

@@ -15,6 +15,7 @@ from rdefense import checks
 from rdefense.attacks.recipes import Recipe
 from rdefense.deployed import Target
 from rdefense.gradients import through
+from rdefense.precision import at
 
 __all__ = ['bytes_needed', 'chunk_size', 'memory_budget', 'with_chunks']
 
@@ -62,7 +63,9 @@ def memory_budget() -> int:
 
 
 @functools.cache
-def _bytes_per_draw(apply, defend, loss, backward, shape, tree, structs) -> int:
+def _bytes_per_draw(
+  apply, defend, loss, backward, precision, shape, tree, structs
+) -> int:
   """What the gradient of one image through one draw takes.
 
   Neither parameters nor the steepness of a surrogate change anything in it.
@@ -70,7 +73,7 @@ def _bytes_per_draw(apply, defend, loss, backward, shape, tree, structs) -> int:
 
   def evaluate(operands, key, x, y):
     params, codes = operands
-    logits_fn = functools.partial(apply, params)
+    logits_fn = at(precision, functools.partial(apply, params))
     oracle = through(logits_fn, defend(codes, 1.0), loss, backward)
     return oracle.evaluate(key, x, y, 0)
 
@@ -104,8 +107,8 @@ def with_chunks(
     num_draws = max(1, recipe.num_draws)
     if not recipe.chunk and num_draws > 1:
       needed = rows * _bytes_per_draw(
-        target.apply, target.defend, recipe.loss, recipe.backward, shape, tree,
-        structs,
+        target.apply, target.defend, recipe.loss, recipe.backward,
+        recipe.precision, shape, tree, structs,
       )
       chunk = chunk_size(num_draws, needed, memory_budget())
     else:

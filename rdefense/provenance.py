@@ -25,6 +25,8 @@ from rdefense import files, parallel
 
 __all__ = ['claim', 'environment']
 
+# Entries that configs of older workdirs lack, as they were before.
+_BEFORE = {'precision': 'highest'}
 _PACKAGES = 'jax jaxlib flax optax orbax-checkpoint numpy scipy rdefense'
 
 
@@ -71,7 +73,8 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> None:
 
   Args:
     workdir: directory of the evaluation; made where missing.
-    config: nested plain data.
+    config: nested plain data. What older configs lack, because there was no
+      choice, counts as what it was then.
 
   Raises:
     ValueError: if the workdir belongs to another config, or is not the same
@@ -105,8 +108,8 @@ def _difference(there, here, name=''):
       None,
       (
         _difference(
-          there.get(key, 'absent'),
-          here.get(key, 'absent'),
+          there.get(key, _BEFORE.get(key, 'absent')),
+          here.get(key, _BEFORE.get(key, 'absent')),
           f'{name}.{key}' if name else key,
         )
         for key in sorted(there.keys() | here.keys())

@@ -13,7 +13,9 @@ Columns: `index` int64, `label` int32 and, under a name such as `verdict`,
 evaluations), `/seconds` float32 and, for a worst case over attacks,
 `/broken_by` int32 (component number, -1 = survived). A randomised defense has
 `/draws` int32 `[rows, m]`, from which all rules of `rdefense.judging` follow;
-its headline is the first draw, that is one query.
+its headline is the first draw, that is one query. Where the attack ran at
+lower precision than the judge, `attack/predicted` and `attack/draws` are what
+the judge would have said at that precision.
 
 >>> import tempfile
 >>> rows = {
@@ -43,6 +45,7 @@ __all__ = [
   'Tally',
   'completed',
   'correct',
+  'differing',
   'read',
   'read_shard',
   'rules',
@@ -192,6 +195,18 @@ def correct(rows: Mapping[str, np.ndarray], condition: str) -> np.ndarray:
   if f'{condition}/draws' in rows:
     return judging.one_query(rows[f'{condition}/draws'], rows['label'])
   return rows[f'{condition}/predicted'] == rows['label']
+
+
+def differing(
+  rows: Mapping[str, np.ndarray], condition: str, other: str
+) -> int:
+  """How many rows have another headline verdict under another condition.
+
+  >>> rows = {'label': np.array([1, 2]), 'a/predicted': np.array([1, 2])}
+  >>> differing(rows | {'b/predicted': np.array([1, 0])}, 'a', 'b')
+  1
+  """
+  return int((correct(rows, condition) != correct(rows, other)).sum())
 
 
 def rules(

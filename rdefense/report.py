@@ -27,6 +27,7 @@ from etils.epath import Path
 import numpy as np
 
 from rdefense import document, files, randomness
+from rdefense.precision import HIGHEST
 
 __all__ = ['Published', 'how_it_was_made', 'write_document', 'write_report']
 
@@ -56,8 +57,9 @@ def write_report(
       name -> `correct`, `total`, `percent`, `low`, `high` (in percent) and
       perhaps `gradients` (evaluations, all examples together) and `judged`
       (`last iterate`, `best iterate` or other words; `paper_a` alone has a
-      default, the last iterate). Shown where given: `lead`, `command`,
-      `preset`, `seconds`, `rule`, `config`, `environment` (as
+      default, the last iterate), and of an attack `precision` and `differing`,
+      how many verdicts would have been others at it. Shown where given: `lead`,
+      `command`, `preset`, `seconds`, `rule`, `config`, `environment` (as
       `provenance.environment`), `codebook` (`codes`, `counts`, `provenance`),
       `captions` (figure -> text) and `caveats` (heading -> text).
     published: `<setting>/<condition>` -> (percent, source).
@@ -139,6 +141,7 @@ def _blocks(results, published, figures):
   blocks += [
     ('heading', 2, 'What each attack did'),
     _attacks(settings, conditions),
+    *_precision(settings),
     *randomness.blocks(settings),
   ]
   blocks.append(('heading', 2, 'Before quoting these figures'))
@@ -233,6 +236,31 @@ def _attacks(settings, conditions):
     rows.append((f'`{condition}`', _judged(settings, condition), cost))
   header = ('condition', 'judged on', 'gradient evaluations per example')
   return ('table', header, rows)
+
+
+def _precision(settings):
+  """What attacks were computed at, and the verdicts that depend on it."""
+  attacks = [
+    (f'`{name}/{c}`', entry['precision'], entry)
+    for name, setting in settings.items()
+    for c, entry in setting['conditions'].items()
+    if 'precision' in entry
+  ]
+  parts = []
+  for precision in dict.fromkeys(p for _, p, _ in attacks):
+    part = f'attacks at {precision} precision'
+    if precision != HIGHEST:
+      own = [(c, entry) for c, p, entry in attacks if p == precision]
+      differing = sum(entry['differing'] for _, entry in own)
+      total = sum(entry['total'] for _, entry in own)
+      where = ', '.join(
+        f'{c} {entry["differing"]:,}' for c, entry in own if entry['differing']
+      )
+      part += f'; {differing:,} of {total:,} verdicts differ'
+      part += f' at that ({where})' * bool(where)
+    parts.append(part)
+  if parts:
+    yield ('paragraph', f'Verdicts at {HIGHEST}, {", ".join(parts)}.')
 
 
 def _caveats(results, conditions):

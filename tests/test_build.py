@@ -189,6 +189,17 @@ def test_arguments_of_an_attack_reach_its_recipe():
   assert (pgd.name, pgd.num_steps) == ('pgd9', 9)
 
 
+def test_all_recipes_of_an_attack_have_the_precision_of_its_config():
+  for config, expected in (({}, 'highest'), ({'precision': 'high'}, 'high')):
+    config = {'name': 'adaptive', 'num_steps': 2, 'alphas': (4.0,)} | config
+    found = build.attack_recipes(config, 0.1, 'transformed')
+    assert {recipe.precision for recipe in found} == {expected}
+  training = {'name': 'paper_a', 'num_steps': 2, 'step_size': 0.1}
+  assert build.training_recipe(training).precision == 'default'
+  with pytest.raises(ValueError, match="precision 'tf32' .*: highest, high"):
+    build.attack_recipes({'name': 'fgsm', 'precision': 'tf32'}, 0.1, 'plain')
+
+
 @pytest.mark.parametrize('name', ['paper_b', 'eot', 'strongest'])
 def test_only_a_randomised_defense_is_drawn_several_times(name):
   config = {'name': name, 'num_steps': 4, 'num_draws': 6, 'on': ()}

@@ -98,3 +98,14 @@ def test_added_and_removed_keys_belong_to_another_config(
   provenance.claim(tmp_path, {'a': 1, 'b': {}})
   with pytest.raises(ValueError, match=text):
     provenance.claim(tmp_path, changed)
+
+
+def test_an_option_that_came_later_is_as_it_was_before(tmp_path):
+  older = {'attacks': {'pgd': {'num_steps': 2}}}
+  newer = {'attacks': {'pgd': {'num_steps': 2, 'precision': 'highest'}}}
+  for number, (first, then) in enumerate(((older, newer), (newer, older))):
+    provenance.claim(tmp_path / str(number), first)
+    provenance.claim(tmp_path / str(number), then)
+  newer['attacks']['pgd']['precision'] = 'default'
+  with pytest.raises(ValueError, match='pgd.precision is highest there'):
+    provenance.claim(tmp_path / '0', newer)

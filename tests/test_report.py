@@ -188,6 +188,27 @@ def test_no_attack_is_called_what_it_is_not(tmp_path, attack, judged, said):
   assert said in markdown.partition(line)[2].partition('###')[0]
 
 
+def test_precisions_are_told_with_the_verdicts_that_depend_on_them(tmp_path):
+  _, silent = write(tmp_path)
+  assert 'precision' not in silent.partition('## How')[0]
+  results = copy.deepcopy(RESULTS)
+  undefended, defended = (
+    setting['conditions'] for setting in results['settings'].values()
+  )
+  undefended['eps0.3/pgd100']['precision'] = 'highest'
+  _, same = write(tmp_path, results)
+  assert 'Verdicts at highest, attacks at highest precision.' in same
+  lower = {'precision': 'default', 'differing': 0}
+  defended['eps0.3/paper_a'] |= lower
+  defended['eps0.3/ensemble'] |= lower | {'differing': 3}
+  _, markdown = write(tmp_path, results)
+  assert (
+    'Verdicts at highest, attacks at highest precision, attacks at default '
+    'precision; 3 of 1,000 verdicts differ at that '
+    '(`disc_adv_pre/eps0.3/ensemble` 3).'
+  ) in markdown
+
+
 def test_an_unstated_rule_is_not_called_worst_case(tmp_path):
   results = copy.deepcopy(RESULTS)
   del results['settings']['disc_adv_pre']['conditions']['eps0.3/ensemble'][

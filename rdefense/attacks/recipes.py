@@ -18,6 +18,7 @@ from rdefense.attacks.pgd import mi_fgsm as momentum
 from rdefense.attacks.wrappers import restarts, stop_when_fooled
 from rdefense.defenses.base import BACKWARD, Defense
 from rdefense.gradients import averaged, through
+from rdefense.precision import HIGHEST, at
 from rdefense.threats import STARTS, Threat
 from rdefense.types import LogitsFn, Loss
 
@@ -55,6 +56,7 @@ class Recipe(NamedTuple):
     average: over draws, one of `gradients.AVERAGES`.
     chunk: draws side by side, a divisor of `num_draws`; 0 leaves it to
       `memory.with_chunks`.
+    precision: of the classifier's products, one of `precision.PRECISIONS`.
   """
 
   name: str
@@ -71,6 +73,7 @@ class Recipe(NamedTuple):
   num_draws: int = 0
   average: str = 'loss'
   chunk: int = 0
+  precision: str = HIGHEST
 
 
 def sign(step_size) -> optax.GradientTransformation:
@@ -100,9 +103,12 @@ def assemble(
     An `Attack`. With `keep='best'` it stops when it has fooled the deployed
     pipeline, if that is deterministic; otherwise, and with `last`, it goes on
     to the end. One part of its evaluation is `recipe.chunk` draws.
+
+  Raises:
+    ValueError: on an unknown precision, and as `gradients.through`.
   """
   oracle = through(
-    logits_fn, defense, recipe.loss, recipe.backward,
+    at(recipe.precision, logits_fn), defense, recipe.loss, recipe.backward,
     deployed_margin=recipe.keep == 'best',
   )
   if recipe.num_draws:

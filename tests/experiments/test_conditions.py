@@ -1,5 +1,7 @@
 """Which conditions a config comes to, and what of them the table shows."""
 
+import numpy as np
+
 from configs import mnist
 from configs.paper import figure_2, table_2a
 from experiments import conditions, pictures, publish
@@ -32,6 +34,22 @@ def test_radii_and_curve_have_their_numbers_of_examples():
   assert found['eps0.07/paper_b'].num_examples == 300
   assert found['eps0.1/frozen'].frozen and not found['clean'].frozen
   assert {r.num_draws for r in found['eps0.1/frozen'].recipes} == {0}
+
+
+def test_a_lower_precision_is_told_with_the_verdicts_that_differ():
+  config = mnist.get_config()
+  rows = {
+    'label': np.array([1, 2, 3]),
+    'verdict/predicted': np.array([1, 2, 0]),
+    'attack/predicted': np.array([2, 2, 9]),  # a wrong one may be another
+  }
+  told = {}
+  config.attacks.adaptive.precision = 'high'
+  for condition in conditions.conditions(config, 'plain'):
+    told[condition.name] = conditions.precision(condition, rows)
+  assert told['clean'] == {}
+  assert told['eps0.3/pgd100'] == {'precision': 'highest'}
+  assert told['eps0.3/adaptive'] == {'precision': 'high', 'differing': 1}
 
 
 def test_the_table_leaves_out_what_is_marked():
