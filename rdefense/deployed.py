@@ -29,7 +29,7 @@ from rdefense.parallel import Layout, layout, padded_size
 from rdefense.precision import HIGHEST, at
 from rdefense.types import Array, Key, PyTree
 
-__all__ = ['Target', 'judge']
+__all__ = ['Target', 'judge', 'judging']
 
 
 class Target(NamedTuple):
@@ -55,7 +55,18 @@ class Target(NamedTuple):
 
 
 @functools.cache
-def _judge(apply, defend, where: Layout, precision: str):
+def judging(apply, defend, where: Layout, precision: str = HIGHEST):
+  """The compiled pass of `judge` over one draw, kept for the next call.
+
+  Args:
+    apply, defend: of a `Target`.
+    where: devices to use.
+    precision: of the classifier's products.
+
+  Returns:
+    `(key, index, x, y, params, codes) -> (predicted [B], margin [B])`.
+  """
+
   def fn(key, index, x, y, params, codes):
     pipeline = defended(lambda x: apply(params, x), defend(codes, 1.0))
 
@@ -115,7 +126,7 @@ def judge(
     ),
     where.split,
   )
-  program = _judge(target.apply, target.defend, where, precision)
+  program = judging(target.apply, target.defend, where, precision)
   draws = [
     program(jax.random.fold_in(key, i), *data, target.params, target.codes)
     for i in range(max(1, target.num_draws))

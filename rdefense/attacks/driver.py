@@ -33,7 +33,9 @@ from rdefense.attacks.wrappers import over_examples
 from rdefense.parallel import Layout, layout, padded_size
 from rdefense.types import Key, PyTree
 
-__all__ = ['Attacked', 'batch_attack', 'rows_at_once']
+__all__ = [
+  'Attacked', 'Pieces', 'batch_attack', 'moves', 'pieces', 'rows_at_once'
+]
 
 _SMALLEST = 16  # below this a smaller batch saves no time
 _EIGHTHS = (2, 4, 8)  # batch sizes, as parts of the whole batch
@@ -57,7 +59,7 @@ class Attacked(NamedTuple):
   evaluations: np.ndarray  # [B], int32: parts of evaluations the row needed
 
 
-class _Compiled(NamedTuple):
+class Pieces(NamedTuple):
   """The jitted pieces of one attack, over examples."""
 
   start: Callable
@@ -67,8 +69,13 @@ class _Compiled(NamedTuple):
   read: Callable
 
 
-def _compile(make_attack, where: Layout) -> _Compiled:
-  """Jits an attack's functions over examples, split over devices."""
+def pieces(make_attack, where: Layout) -> Pieces:
+  """Jits an attack's functions over examples, split over devices.
+
+  Args:
+    make_attack: builds the attack from `operands` while tracing.
+    where: devices to use.
+  """
 
   def start(operands, key, index, x, y):
     attack = make_attack(operands)
@@ -121,7 +128,7 @@ def _compile(make_attack, where: Layout) -> _Compiled:
       fn, in_shardings=shardings, out_shardings=split, **options
     )
 
-  return _Compiled(
+  return Pieces(
     jit(start, (*shared, *rows, split)),
     jit(move, (*shared, *rows, copied, split), donate_argnums=5),
     jit(
@@ -135,8 +142,8 @@ def _compile(make_attack, where: Layout) -> _Compiled:
 
 
 @functools.cache
-def _moves(where: Layout) -> tuple[Callable, Callable]:
-  """Rows out of a tree of arrays, and back into it."""
+def moves(where: Layout) -> tuple[Callable, Callable]:
+  """Rows out of a tree of arrays, and back into it: between devices."""
 
   def take(tree, rows):
     return jax.tree.map(lambda a: a[rows], tree)
@@ -173,9 +180,9 @@ def batch_attack(
   """
   where = layout() if where is None else where
   loop = loop or ('host' if _host_loop() else 'scan')
-  compiled = _compile(make_attack, where)
+  compiled = pieces(make_attack, where)
   split = where.split
-  take, put = _moves(where)
+  take, put = moves(where)
 
   def size_for(count: int, largest: int) -> int:
     least = max(_SMALLEST, -(-largest // _EIGHTHS[-1]))

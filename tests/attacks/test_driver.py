@@ -217,7 +217,7 @@ def test_other_numbers_are_not_compiled_again(loop):
 
 def test_compiled_pieces_hold_no_communication():
   where = layout()
-  pieces = driver._compile(maker('best'), where)
+  pieces = driver.pieces(maker('best'), where)
   operands, key = (PARAMS, EPS), jax.random.key(5)
   index, x, y = jax.device_put((INDEX[:16], X[:16], Y[:16]), where.split)
   state = pieces.start(operands, key, index, x, y)
