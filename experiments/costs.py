@@ -48,7 +48,7 @@ class Work(NamedTuple):
 class Collectives(NamedTuple):
   """What a program's devices send each other: instructions, and bytes."""
 
-  count: int
+  instructions: int
   bytes: int
 
 
@@ -68,7 +68,7 @@ def collectives(hlo: str) -> Collectives:
   ... %a = f32[2,3]{1,0} add(f32[2,3]{1,0} %x, f32[2,3]{1,0} %x)
   ... %b = (f32[2,3]{1,0}, bf16[]) all-reduce(%a, %c), to_apply=%sum
   ... %d = s32[4]{0} all-gather(%e), dimensions={0}''')
-  Collectives(count=2, bytes=42)
+  Collectives(instructions=2, bytes=42)
   """
   found = [match[1] for match in _CALL.finditer(hlo)]
   return Collectives(len(found), sum(map(_bytes, found)))

@@ -15,7 +15,7 @@ from experiments.costs import Work
 from experiments.workload import PARTS, Part
 from rdefense import build, document
 
-__all__ = ['STUDIES', 'needed', 'page', 'recipes']
+__all__ = ['STUDIES', 'needed', 'page', 'recipes', 'seconds']
 
 _IMAGENET = 50_000  # images of its validation set
 _TABLES = tuple(catalogue.TABLE_OF)
@@ -77,7 +77,7 @@ def needed(part: Part, results: Mapping[str, Any]) -> Work:
   flops, moved = (
     results[f'{key}_{unit}']['value'] for unit in Work._fields
   )
-  return costs.scaled(Work(flops, moved), part.count)
+  return costs.scaled(Work(flops, moved), part.num_images)
 
 
 def page(results: Mapping[str, Any]) -> str:
@@ -328,7 +328,7 @@ def _work(parts: Sequence[Part], results) -> Work:
   return costs.summed(needed(part, results) for part in parts)
 
 
-def _seconds(parts: Sequence[Part], results, machine: str, share: float):
+def seconds(parts: Sequence[Part], results, machine: str, share: float):
   """Wall time of some parts, one after another, and chip-hours paid for."""
   name, count = MACHINES[machine]
   chip, wall, paid = CHIPS[name], 0.0, 0.0
@@ -350,7 +350,7 @@ def _sending(part: Part, results, machine: str) -> float:
   name, count = MACHINES[machine]
   used = costs.chips_for(part.batch_size, count)
   size = _value(results, f'training/{part.network}/collective_bytes')
-  sent = costs.ring_bytes(size, used) * part.count / part.batch_size
+  sent = costs.ring_bytes(size, used) * part.num_images / part.batch_size
   return sent / CHIPS[name].link
 
 
@@ -383,7 +383,7 @@ def _row(title: str, name: str, parts: list[Part], results) -> tuple:
   found = _work(parts, results)
   cells = []
   for machine, (chip, _) in MACHINES.items():
-    ends = [_seconds(parts, results, machine, s) for s in reversed(SHARES)]
+    ends = [seconds(parts, results, machine, s) for s in reversed(SHARES)]
     hours = '–'.join(_digits(wall / _HOUR) for wall, _ in ends)
     price = '–'.join(_digits(paid * PRICES[chip]) for _, paid in ends)
     cells.append(f'{hours} h, ${price}')
@@ -403,16 +403,16 @@ def _example(results, studies) -> Iterator[tuple]:
   """One row of the table, step by step."""
   title = list(studies)[-1]
   (part,) = (p for p in studies[title] if p.program == 'gradient')
-  one = needed(part._replace(count=1), results)
+  one = needed(part._replace(num_images=1), results)
   every = needed(part, results)
   share = SHARES[0]
   lines = [
     f'{title}, {part.part}:',
-    f'  gradients       {part.count:,} = {_IMAGENET:,} images x '
-    f'{part.count // _IMAGENET:,} (with starts, see above)',
-    f'  flop            {part.count:,} x {_short(one.flops)}flop = '
+    f'  gradients       {part.num_images:,} = {_IMAGENET:,} images x '
+    f'{part.num_images // _IMAGENET:,} (with starts, see above)',
+    f'  flop            {part.num_images:,} x {_short(one.flops)}flop = '
     f'{_short(every.flops)}flop',
-    f'  bytes           {part.count:,} x {_short(one.bytes)}B = '
+    f'  bytes           {part.num_images:,} x {_short(one.bytes)}B = '
     f'{_short(every.bytes)}B',
   ]
   for machine, (name, count) in MACHINES.items():
@@ -443,7 +443,7 @@ def _reduced(results, studies) -> Iterator[tuple]:
       if not part.batch_size or (part.network, part.batch_size) in seen:
         continue
       seen.add((part.network, part.batch_size))
-      step = part._replace(count=part.batch_size)
+      step = part._replace(num_images=part.batch_size)
       work = needed(step, results)
       for machine, (name, count) in MACHINES.items():
         used = costs.chips_for(part.batch_size, count)

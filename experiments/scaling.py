@@ -189,7 +189,7 @@ def _update(subject: Subject, shapes: _Shapes, where: Layout):
     ),
     jax.random.key(1), x,
   )
-  update = training.updater(subject.classifier, tx, defense, where=where)
+  update: Any = training.updater(subject.classifier, tx, defense, where=where)
   return update.lower(
     state, shapes.key, shapes.index, shapes.x, shapes.y
   ).compile()
@@ -325,7 +325,7 @@ def _growth(found) -> Iterator[tuple[str, Figure]]:
             ratio = now / then
             yield f'{key}/{unit}_{count}_over_1', Figure(ratio, 'times', limit)
       none = '' if name in ('training_update', 'compaction') else '0'
-      yield f'{key}/collectives_{count}', Figure(sent.count, '', none)
+      yield f'{key}/collectives_{count}', Figure(sent.instructions, '', none)
 
 
 def _network(case: Case, known: bool) -> Iterator[tuple[str, Figure]]:
@@ -352,7 +352,7 @@ def _sent(case: Case) -> Iterator[tuple[str, Figure]]:
     leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes.params)
   )
   key = f'training/{case.name}'
-  yield f'{key}/collectives', Figure(sent.count, '')
+  yield f'{key}/collectives', Figure(sent.instructions, '')
   yield f'{key}/collective_bytes', Figure(sent.bytes, 'bytes')
   yield f'{key}/bytes_over_parameters', Figure(sent.bytes / size, 'times')
 
@@ -411,7 +411,8 @@ def main(argv):
     if not publish.ASKED.value:
       return
     publish.publish(publish.RESULTS, entries(figures))
-  files.write_bytes(path, scale_page.page(files.read_json(publish.RESULTS)))
+  text = scale_page.page(files.read_json(publish.RESULTS))
+  files.write_bytes(path, text.encode())
   print(path)
 
 

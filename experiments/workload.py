@@ -52,7 +52,7 @@ class Part(NamedTuple):
     network: as `network` names it.
     program: `gradient`, `forward` or `update`.
     defended: is a defense in front.
-    count: images, times steps, draws and so on.
+    num_images: as often as they pass, by steps, draws and so on.
     batch_size: of a step of training, 0 elsewhere.
   """
 
@@ -60,7 +60,7 @@ class Part(NamedTuple):
   network: str
   program: str
   defended: bool
-  count: int
+  num_images: int
   batch_size: int = 0
 
 

@@ -18,6 +18,7 @@ import functools
 from typing import NamedTuple
 
 import jax
+from jax.stages import Wrapped
 import numpy as np
 
 from rdefense import checks
@@ -55,7 +56,9 @@ class Target(NamedTuple):
 
 
 @functools.cache
-def judging(apply, defend, where: Layout, precision: str = HIGHEST):
+def judging(
+  apply, defend, where: Layout, precision: str = HIGHEST
+) -> Wrapped:
   """The compiled pass of `judge` over one draw, kept for the next call.
 
   Args:

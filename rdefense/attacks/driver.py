@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.stages import Wrapped
 import numpy as np
 
 from rdefense.attacks.base import (
@@ -62,11 +63,11 @@ class Attacked(NamedTuple):
 class Pieces(NamedTuple):
   """The jitted pieces of one attack, over examples."""
 
-  start: Callable
-  move: Callable
-  evaluate: Callable
-  scan: Callable
-  read: Callable
+  start: Wrapped
+  move: Wrapped
+  evaluate: Wrapped
+  scan: Wrapped
+  read: Wrapped
 
 
 def pieces(make_attack, where: Layout) -> Pieces:
@@ -142,7 +143,7 @@ def pieces(make_attack, where: Layout) -> Pieces:
 
 
 @functools.cache
-def moves(where: Layout) -> tuple[Callable, Callable]:
+def moves(where: Layout) -> tuple[Wrapped, Wrapped]:
   """Rows out of a tree of arrays, and back into it: between devices."""
 
   def take(tree, rows):
