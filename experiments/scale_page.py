@@ -124,7 +124,7 @@ def _blocks(results) -> Iterator[tuple]:
   yield from _gradients()
   yield from _networks(results)
   yield from _here(results)
-  yield from _assumptions()
+  yield from _assumptions(results)
   yield from _prices(results, studies)
   yield from _example(results, studies)
   yield from _reduced(results, studies)
@@ -229,8 +229,10 @@ def _networks(results) -> Iterator[tuple]:
   rows = []
   for name in _names(results, 'network'):
     start = f'scaling/network/{name}/'
-    keys = [k.removeprefix(start).split('/') for k in results if k[: len(start)]
-            == start]
+    keys = [
+      key.removeprefix(start).split('/') for key in results
+      if key.startswith(start)
+    ]
     size = _value(results, f'network/{name}/parameters')
     words = sorted({k[0] for k in keys} - {'parameters'}, key='plain'.__ne__)
     for word in words:
@@ -265,10 +267,9 @@ def _short(value: float) -> str:
   >>> _short(24.13e9), _short(75770)
   ('24.1 G', '75.8 k')
   """
-  for size, prefix in ((1e18, 'E'), (1e15, 'P'), (1e12, 'T'), (1e9, 'G'),
-                       (1e6, 'M'), (1e3, 'k')):
-    if value >= size:
-      return f'{value / size:.3g} {prefix}'
+  for power, prefix in zip(range(18, 0, -3), 'EPTGMk'):
+    if value >= 10**power:
+      return f'{value / 10**power:.3g} {prefix}'
   return f'{value:.3g} '
 
 
@@ -296,7 +297,7 @@ def _here(results) -> Iterator[tuple]:
   )
 
 
-def _assumptions() -> Iterator[tuple]:
+def _assumptions(results) -> Iterator[tuple]:
   yield ('heading', 2, 'Chips and prices')
   rows = [
     (
@@ -317,10 +318,10 @@ def _assumptions() -> Iterator[tuple]:
   yield (
     'paragraph',
     f'**Assumptions**: the prices; that programs reach {low} to {high} of a '
-    "chip's peak and of its bandwidth (an attack reached "
-    'a larger share of its matrix product on CPU, see above, which has less to '
-    'reach); that attacks and training run at `default` precision and judging '
-    'at `highest`.',
+    "chip's peak and of its bandwidth (the attack on a CPU above reached "
+    f'{_share(results):.0%} of a matrix product); that attacks and training '
+    'run at `default` precision and judging at `highest`; that each chip has '
+    'as many images side by side as the batches of the configs.',
   )
 
 
@@ -373,9 +374,11 @@ def _prices(results, studies) -> Iterator[tuple]:
     'paragraph',
     f'From {fast:.0%} to {slow:.0%} of the peaks. Models are trained one after '
     'another, each on as many chips as its batch splits over, and only those '
-    'are paid for; attacks split over all. A longer attack is bounded by '
-    'operations or by bytes, whichever takes longer. Waiting for data, '
-    'compiling, and chips that idle in between are not counted.',
+    'are paid for; attacks split over all. A part takes as long as its '
+    'operations or its bytes, whichever takes longer. Compiling, launching '
+    'programs, waiting for data and chips that idle in between are not '
+    'counted: on small networks such as that of MNIST they will take longer '
+    'than all of this.',
   )
 
 
@@ -468,6 +471,8 @@ def _reduced(results, studies) -> Iterator[tuple]:
     '2 (n - 1) / n times the bytes of the gradients from each; nothing of it '
     'is assumed to hide behind the computation. Where a batch leaves few '
     'images a chip, sending takes longer than computing: train several models '
-    'side by side there, or with larger batches. An adversarial step computes '
-    'as much again for each step of its attack, and sends no more.',
+    'side by side there, or with larger batches. Every chip also reads and '
+    'writes all parameters in a step, which is shared out among them here. An '
+    'adversarial step computes a gradient of each image more for each step of '
+    'its attack, and sends no more.',
   )
