@@ -27,7 +27,7 @@ from etils.epath import Path
 import numpy as np
 
 from rdefense import document, files, randomness
-from rdefense.precision import HIGHEST
+from rdefense.precision import HIGHEST, PRECISIONS
 
 __all__ = ['Published', 'how_it_was_made', 'write_document', 'write_report']
 
@@ -246,11 +246,13 @@ def _precision(settings):
     for c, entry in setting['conditions'].items()
     if 'precision' in entry
   ]
-  parts = []
-  for precision in dict.fromkeys(p for _, p, _ in attacks):
-    part = f'attacks at {precision} precision'
+  sentences = []
+  for precision in PRECISIONS:
+    own = [(c, entry) for c, p, entry in attacks if p == precision]
+    if not own:
+      continue
+    part = f'Verdicts at {HIGHEST}, attacks at {precision} precision'
     if precision != HIGHEST:
-      own = [(c, entry) for c, p, entry in attacks if p == precision]
       differing = sum(entry['differing'] for _, entry in own)
       total = sum(entry['total'] for _, entry in own)
       where = ', '.join(
@@ -258,9 +260,9 @@ def _precision(settings):
       )
       part += f'; {differing:,} of {total:,} verdicts differ'
       part += f' at that ({where})' * bool(where)
-    parts.append(part)
-  if parts:
-    yield ('paragraph', f'Verdicts at {HIGHEST}, {", ".join(parts)}.')
+    sentences.append(f'{part}.')
+  if sentences:
+    yield ('paragraph', ' '.join(sentences))
 
 
 def _caveats(results, conditions):

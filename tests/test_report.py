@@ -203,8 +203,8 @@ def test_precisions_are_told_with_the_verdicts_that_depend_on_them(tmp_path):
   defended['eps0.3/ensemble'] |= lower | {'differing': 3}
   _, markdown = write(tmp_path, results)
   assert (
-    'Verdicts at highest, attacks at highest precision, attacks at default '
-    'precision; 3 of 1,000 verdicts differ at that '
+    'Verdicts at highest, attacks at highest precision. Verdicts at highest, '
+    'attacks at default precision; 3 of 1,000 verdicts differ at that '
     '(`disc_adv_pre/eps0.3/ensemble` 3).'
   ) in markdown
 

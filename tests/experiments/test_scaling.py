@@ -1,6 +1,7 @@
 """Work a device on a tiny network; the page against sums made here."""
 
 import json
+from pathlib import Path
 import re
 
 from absl import flags
@@ -186,3 +187,10 @@ def test_what_is_measured_is_published_and_printed(
   with flagsaver.flagsaver(page=True):
     scaling.main(['scaling'])
   assert path.with_name('scale.md').read_text() == page
+
+
+def test_the_page_in_docs_is_that_of_the_results_there():
+  """Whoever edits a price, or merges results, prints the page again."""
+  docs = Path(__file__).parents[2] / 'docs'
+  results = json.loads((docs / 'results.json').read_text())
+  assert (docs / 'scale.md').read_text() == scale_page.page(results)
