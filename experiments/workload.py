@@ -5,6 +5,7 @@ counted from its config at preset `paper`, not run. What is fooled is left out
 of later steps and recipes, so attacks cost at most what is counted here.
 """
 
+import ast
 from collections.abc import Iterator, Sequence
 import importlib
 from typing import Any, NamedTuple
@@ -111,11 +112,14 @@ def _job(job: Job) -> Iterator[Part]:
   if not job.config or job.program == 'certify':
     return
   config = load(job.config)
+  given = dict(option.split('=', 1) for option in job.options)
+  if '--config.only' in given:
+    config.only = ast.literal_eval(given['--config.only'])
   if job.program == 'evaluate':
     yield from parts(config)
     return
-  (only,) = job.options or ('--only=' + ','.join(config.runs),)
-  for name in only.removeprefix('--only=').split(','):
+  names = given['--only'].split(',') if '--only' in given else config.runs
+  for name in names:
     yield from _training(config, config.runs[name])
 
 
