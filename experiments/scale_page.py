@@ -234,7 +234,9 @@ def _networks(results) -> Iterator[tuple]:
       if key.startswith(start)
     ]
     size = _value(results, f'network/{name}/parameters')
-    words = sorted({k[0] for k in keys} - {'parameters'}, key='plain'.__ne__)
+    words = sorted(
+      {k[0] for k in keys} - {'parameters'}, key=lambda w: (w != 'plain', w)
+    )
     for word in words:
       cells = []
       for what in ('gradient', 'forward', 'update'):
