@@ -13,7 +13,7 @@ failure stops no other run. What has finished is left out next time: start again
 to do what failed, was stopped or is missing. `sweep.md` and `sweep.html` in the
 root compare the runs.
 
-`--report` writes that page alone, of runs that were started elsewhere, and runs
+`--compare` writes that page alone, of runs that were started elsewhere, and runs
 nothing: `unmarked` are those with results whose end no launcher has seen.
 
 `--on=tpu-vm` and `--on=queued-resource` print the commands that create a TPU,
@@ -56,8 +56,8 @@ _DRY = flags.DEFINE_bool(
 _RUN = flags.DEFINE_bool(
   'no-dry_run', False, 'Runs them; absl itself spells it --nodry_run.'
 )
-_REPORT = flags.DEFINE_bool(
-  'report', False, 'Compares what has been written, and runs nothing.'
+_COMPARE = flags.DEFINE_bool(
+  'compare', False, 'Compares what has been written, and runs nothing.'
 )
 _ON = flags.DEFINE_enum(
   'on', 'here', ['here', *tpu_commands.WAYS], 'Where the commands are for.'
@@ -189,7 +189,7 @@ def main(argv):
       f'--workers={_WORKERS.value} must be 1 or more: who would work?'
     )
   title = f'Sweep: {study_flags.config().title}'
-  if _REPORT.value:
+  if _COMPARE.value:
     print(compare(_runs(root, sys.executable), Path(root), title))
     return
   dry = _DRY.value and not _RUN.value

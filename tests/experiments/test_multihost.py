@@ -138,6 +138,10 @@ def words(process):
   ],
 )
 def test_a_mistake_is_one_sentence(given, sentence, monkeypatch):
+  def initialize(*given, **timeouts):
+    raise ValueError('coordinator_address should be defined.')  # JAX's words
+
+  monkeypatch.setattr(jax.distributed, 'initialize', initialize)
   monkeypatch.setattr(multihost, '_at_abort', lambda sentence, status: None)
   FLAGS(['program'])
   with flagsaver.flagsaver(multihost=True, **given):
