@@ -13,7 +13,7 @@ failure stops no other run. What has finished is left out next time: start again
 to do what failed, was stopped or is missing. `sweep.md` and `sweep.html` in the
 root compare the runs.
 
-`--compare` writes that page alone, of runs that were started elsewhere, and runs
+`--compare` writes that page alone, of runs started elsewhere, and runs
 nothing: `unmarked` are those with results whose end no launcher has seen.
 
 `--on=tpu-vm` and `--on=queued-resource` print the commands that create a TPU,
