@@ -31,6 +31,7 @@ import ml_collections
 import numpy as np
 
 from experiments import program, publish
+from experiments.program import command_line
 from experiments.publish import Entry
 from experiments.workdir import load_params
 from rdefense import build, deployed, evaluation, files, provenance
@@ -393,7 +394,7 @@ def entries(
   for name, figure in figures.items():
     low, value, high = figure.quartiles
     found[f'benchmark/{name}'] = Entry(
-      value, low, high, figure.examples, 'full', publish.command(program),
+      value, low, high, figure.examples, 'full', command_line(program),
       publish.commit_of(about), about['device'], about['date'], figure.unit,
       figure.target,
     )  # fmt: skip

@@ -196,7 +196,7 @@ def entries(figures: dict[str, Figure]) -> dict[str, Entry]:
   about = provenance.environment()
   return {
     f'codebooks/{key}': Entry(
-      figure.value, None, None, None, 'full', publish.command('codebooks'),
+      figure.value, None, None, None, 'full', program.command_line('codebooks'),
       publish.commit_of(about), about['device'], about['date'], figure.unit,
       figure.target,
     )

@@ -31,7 +31,7 @@ from experiments import (
 from experiments.hardness_cases import STUDIES
 from experiments.results import Entry, published_key
 from experiments.results_page import shown
-from rdefense import document, files
+from rdefense import document, files, report
 
 __all__ = ['write']
 
@@ -214,7 +214,7 @@ def _made(results, training: str) -> tuple[str, ...]:
   )
   return (
     where,
-    f'{about["date"]}, {_minutes(results["seconds"])}{training}',
+    f'{about["date"]}, {report.wall_time(results["seconds"])}{training}',
     f'`{results["command"]}`',
   )
 
@@ -232,12 +232,7 @@ def _training(told, jobs, workdir: str) -> str:
     if (job.program, job.workdir) == ('train', workdir)
   ]
   known = [seconds for seconds in spent if seconds is not None]
-  return f'; training {_minutes(sum(known))}' if known else ''
-
-
-def _minutes(seconds: float) -> str:
-  minutes, rest = divmod(round(seconds), 60)
-  return f'{minutes} min {rest} s'
+  return f'; training {report.wall_time(sum(known))}' if known else ''
 
 
 def _link(root: Path, page: Path, text: str) -> document.Link:

@@ -18,12 +18,11 @@ import subprocess
 import time
 from typing import NamedTuple
 
-from experiments import finished
+from experiments import finished, preemption
 from experiments.sweeps import Run
 
-__all__ = ['RESUMABLE', 'STATES', 'Progress', 'todo', 'work_off']
+__all__ = ['STATES', 'Progress', 'todo', 'work_off']
 
-RESUMABLE = 75  # exit status: stopped, start again to resume
 STATES = ('running', 'failed', 'stopped', 'waiting', 'unmarked', 'done')
 _POLL = 0.05  # seconds
 _TAIL = 8192  # bytes of a log that are looked at for the last lines
@@ -188,7 +187,7 @@ def _look(run, about, stopping, live, progress) -> None:
       _advance(run, about.step + 1, about.begin, live, progress)
     return
   del live[run.name]
-  if code in (RESUMABLE, -signal.SIGTERM) or (stopping and code < 0):
+  if code in (preemption.STATUS, -signal.SIGTERM) or (stopping and code < 0):
     progress[run.name] = before._replace(state='stopped')
     return
   line = before.line or 'nothing was printed'

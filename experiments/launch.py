@@ -32,6 +32,7 @@ from ml_collections import config_flags
 from experiments import (
   jobs,
   locks,
+  preemption,
   program,
   run_table,
   study_flags,
@@ -111,11 +112,12 @@ def launch(runs: list[Run], root: Path, workers: int, title: str) -> int:
     ValueError: if the root cannot be written to, or another launcher works
       there.
   """
+  command = program.command_line('launch')
   with locks.held(root):
     progress, stopped = jobs.work_off(
       runs, workers, run_table.printer(sys.stderr)
     )
-    page = sweep_report.write_sweep(root, title, _command(), runs, progress)
+    page = sweep_report.write_sweep(root, title, command, runs, progress)
   states = [about.state for about in progress.values()]
   for name, about in progress.items():
     if about.state == 'failed':
@@ -124,10 +126,10 @@ def launch(runs: list[Run], root: Path, workers: int, title: str) -> int:
   print(f'\n{run_table.counts(progress)}')
   print(page)
   if stopped or 'stopped' in states:
-    print(f'stopped; to resume: {_command()}')
+    print(f'stopped; to resume: {command}')
   if 'failed' in states:
     return 1
-  return jobs.RESUMABLE if stopped or 'stopped' in states else 0
+  return preemption.STATUS if stopped or 'stopped' in states else 0
 
 
 def compare(runs: list[Run], root: Path, title: str) -> Path:
@@ -154,11 +156,8 @@ def compare(runs: list[Run], root: Path, title: str) -> Path:
 
   progress = {run.name: jobs.Progress(state(run)) for run in runs}
   print(run_table.counts(progress))
-  return sweep_report.write_sweep(root, title, _command(), runs, progress)
-
-
-def _command() -> str:
-  return shlex.join(['python', '-m', 'experiments.launch', *sys.argv[1:]])
+  command = program.command_line('launch')
+  return sweep_report.write_sweep(root, title, command, runs, progress)
 
 
 def _runs(root: str, python: str) -> list[Run]:

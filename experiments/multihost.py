@@ -36,6 +36,7 @@ _LOST = (
   'all of them again with the same arguments to go on: finished shards and '
   'checkpoints are kept.'
 )
+_KEPT: list = []  # handlers: C keeps a pointer to them, not a reference
 
 
 def run(main: Callable) -> None:
@@ -138,5 +139,3 @@ def _at_abort(sentence: str, status: int) -> None:
   _KEPT.append(last_words)
   ctypes.CDLL(None).signal(signal.SIGABRT, last_words)
 
-
-_KEPT: list = []  # C keeps a pointer to them, not a reference

@@ -5,6 +5,7 @@ A bug of ours, or of a library, keeps its traceback.
 
 from collections.abc import Callable, Sequence
 import os
+import shlex
 import sys
 import traceback
 
@@ -13,7 +14,9 @@ import jax
 
 from experiments import preemption
 
-__all__ = ['call', 'one_device_a_core', 'run', 'status', 'tell']
+__all__ = [
+  'call', 'command_line', 'one_device_a_core', 'run', 'status', 'tell'
+]
 
 _OURS = ('rdefense', 'experiments', 'configs', '__main__')
 
@@ -69,6 +72,11 @@ def call(main: Callable, command: Sequence[str]) -> None:
     main(flags.FLAGS(sys.argv))
   finally:
     sys.argv = before
+
+
+def command_line(name: str) -> str:
+  """The line that started this run of `experiments.<name>`."""
+  return shlex.join(['python', '-m', f'experiments.{name}', *sys.argv[1:]])
 
 
 def tell(error: BaseException) -> None:

@@ -11,14 +11,13 @@ import fcntl
 import os
 from pathlib import Path
 import re
-import shlex
-import sys
 import time
 from typing import Any
 
 from absl import app, flags, logging
 
 from configs.paper.published import PUBLISHED
+from experiments.program import command_line
 from experiments.results import Entry, prefix, published_key, references
 from experiments.results_page import render
 from rdefense import files, provenance
@@ -27,7 +26,6 @@ __all__ = [
   'ASKED',
   'RESULTS',
   'Entry',
-  'command',
   'commit_of',
   'entries',
   'entry',
@@ -105,11 +103,6 @@ def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:
   return {key: entry(results, tally) for key, tally in tallies.items()}
 
 
-def command(program: str) -> str:
-  """The line that started this run of `experiments.<program>`."""
-  return shlex.join(['python', '-m', f'experiments.{program}', *sys.argv[1:]])
-
-
 def commit_of(about: Mapping[str, Any]) -> str:
   """Of a `provenance.environment`, with a mark where the code was changed."""
   commit = about['commit'] or 'not a checkout'
@@ -125,7 +118,7 @@ def surroundings(config, program: str, begin: float) -> dict[str, Any]:
     begin: when it began, by `time.time`.
   """
   return {
-    'command': command(program),
+    'command': command_line(program),
     'preset': config.preset,
     'seconds': time.time() - begin,
     'config': config.to_dict(),

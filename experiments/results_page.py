@@ -22,7 +22,6 @@ __all__ = ['number', 'render', 'shown']
 _HEADER = 'setting codebook condition ours n paper difference run'.split()
 
 
-
 def render(
   results: Mapping[str, Mapping[str, Any]],
   published: Mapping[str, tuple[float, str]],

@@ -388,7 +388,7 @@ def entries(figures: Mapping[str, Figure]) -> dict[str, Entry]:
   about = provenance.environment()
   return {
     f'scaling/{name}': Entry(
-      figure.value, None, None, None, 'paper', publish.command('scaling'),
+      figure.value, None, None, None, 'paper', program.command_line('scaling'),
       publish.commit_of(about), about['device'], about['date'], figure.unit,
       figure.target,
     )

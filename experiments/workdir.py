@@ -8,7 +8,6 @@
   results.json, report.md, report.html, *.png
 """
 
-
 from etils.epath import Path
 import jax
 

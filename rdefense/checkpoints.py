@@ -4,7 +4,6 @@ Saves are atomic (Orbax renames a finished folder into place), so a killed run
 finds its last complete checkpoint.
 """
 
-
 from etils.epath import Path
 import jax
 from orbax.checkpoint import v1 as ocp

@@ -29,7 +29,9 @@ import numpy as np
 from rdefense import document, files, randomness
 from rdefense.precision import HIGHEST, PRECISIONS
 
-__all__ = ['Published', 'how_it_was_made', 'write_document', 'write_report']
+__all__ = [
+  'Published', 'how_it_was_made', 'wall_time', 'write_document', 'write_report'
+]
 
 # What an attack is judged on; `paper_a` is so by definition.
 _LAST, _BEST = 'last iterate', 'best iterate'
@@ -349,6 +351,16 @@ def _codebook(codebook):
     yield ('paragraph', f'Provenance: {codebook["provenance"]}')
 
 
+def wall_time(seconds: float) -> str:
+  """For readers.
+
+  >>> wall_time(75.2)
+  '1 min 15 s'
+  """
+  minutes, rest = divmod(round(seconds), 60)
+  return f'{minutes} min {rest} s'
+
+
 def _provenance(results):
   about = results.get('environment', {})
   dirty = ' with uncommitted changes' if about.get('dirty') else ''
@@ -359,6 +371,5 @@ def _provenance(results):
     'Python': about.get('python', 'not stated'),
   } | {name: v for name, v in about.get('packages', {}).items() if v}
   if 'seconds' in results:
-    minutes, seconds = divmod(round(results['seconds']), 60)
-    rows['wall time'] = f'{minutes} min {seconds} s'
+    rows['wall time'] = wall_time(results['seconds'])
   return ('table', ('', ''), list(rows.items()))

@@ -22,7 +22,7 @@ from rdefense.data.sources import Arrays
 __all__ = ['worked_off']
 
 # Seconds between two looks for the others' shards, at first and in the end.
-_LOOK, _LOOK_AT_LEAST = 0.2, 5.0
+_FIRST_LOOK, _LAST_LOOK = 0.2, 5.0
 
 
 def worked_off(
@@ -74,7 +74,8 @@ def worked_off(
       counts = counts + count(columns)
       bar.set_postfix_str(tell(counts))
       bar.update(len(columns['index']))
-  _await(directory, -(-total // shard_size))
+  if processes > 1:
+    _await(directory, -(-total // shard_size))
   return records.read(directory)
 
 
@@ -84,7 +85,7 @@ def _await(directory, num_shards: int) -> None:
   It looks on disk, not at the processes: who has lost one is stopped by JAX's
   runtime, and the folder is what the next run goes on from.
   """
-  pause = _LOOK
+  pause = _FIRST_LOOK
   while not records.completed(directory) >= {*range(num_shards)}:
     time.sleep(pause)
-    pause = min(2 * pause, _LOOK_AT_LEAST)
+    pause = min(2 * pause, _LAST_LOOK)

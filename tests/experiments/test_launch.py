@@ -27,6 +27,7 @@ from experiments import (
   jobs,
   launch,
   locks,
+  preemption,
   run_table,
   sweep_report,
   sweeps,
@@ -178,7 +179,7 @@ def test_a_signal_is_passed_on_and_the_rest_resumes(tmp_path, capfd, number):
   thread = threading.Thread(target=send)
   thread.start()
   begin = time.monotonic()
-  assert begun(tmp_path, range(4), workers=2) == jobs.RESUMABLE
+  assert begun(tmp_path, range(4), workers=2) == preemption.STATUS
   thread.join()
   assert time.monotonic() - begin < 50, 'the stand-ins had slept to their end'
   out, _ = capfd.readouterr()
@@ -222,7 +223,7 @@ def test_a_run_that_stops_by_itself_is_resumed_the_next_time(tmp_path, capfd):
     small(), [{}], tmp_path, ['train'],
     lambda program, overrides, workdir: [sys.executable, '-c', code, workdir],
   )  # fmt: skip
-  assert launch.launch(runs, tmp_path, 1, 'Sweep') == jobs.RESUMABLE
+  assert launch.launch(runs, tmp_path, 1, 'Sweep') == preemption.STATUS
   assert 'to resume' in capfd.readouterr().out
   assert launch.launch(runs, tmp_path, 1, 'Sweep') == 0
 

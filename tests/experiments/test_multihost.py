@@ -66,30 +66,40 @@ DIGITS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope='module')
-def whole(tmp_path_factory):
-  """The whole smoke run of the digits, by one process on one device."""
-  folder = tmp_path_factory.mktemp('whole') / 'run'
-  finish(start('train', DIGITS, folder))
-  finish(start('evaluate', DIGITS, folder))
-  return folder
-
-
-@pytest.fixture(scope='module')
-def decided(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('decided') / 'run'
-  finish(start('train', [*CERTIFIED, '--only=certified_01'], folder))
-  finish(start('certify', CERTIFIED, folder))
+def made(tmp_path_factory, *commands):
+  """A workdir in which one process on one device has run some programs."""
+  folder = tmp_path_factory.mktemp('alone') / 'run'
+  for program, arguments in commands:
+    finish(start(program, arguments, folder))
   return folder
 
 
 @pytest.fixture(scope='module')
 def alone(tmp_path_factory):
-  """Trained and attacked by one process on one device."""
-  folder = tmp_path_factory.mktemp('alone') / 'run'
-  finish(start('train', NAT, folder))
-  finish(start('evaluate', SMALL, folder))
-  return folder
+  """One model of the digits, attacked behind two settings."""
+  return made(tmp_path_factory, ('train', NAT), ('evaluate', SMALL))
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+  """The whole smoke run of the digits."""
+  return made(tmp_path_factory, ('train', DIGITS), ('evaluate', DIGITS))
+
+
+@pytest.fixture(scope='module')
+def decided(tmp_path_factory):
+  train = [*CERTIFIED, '--only=certified_01']
+  return made(tmp_path_factory, ('train', train), ('certify', CERTIFIED))
+
+
+def assert_close(folder, alone, model='nat'):
+  """Parameters: gradients are summed over devices in another order."""
+  for one, other in zip(
+    jax.tree.leaves(parameters(folder, model)),
+    jax.tree.leaves(parameters(alone, model)),
+    strict=True,
+  ):
+    np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
 def assert_same(folder, alone):
@@ -105,13 +115,7 @@ def assert_same(folder, alone):
 def test_two_hosts_train_and_attack_as_one(alone, tmp_path):
   folder = tmp_path / 'run'
   finish_all(start_all('train', NAT, folder, 2, 2))
-  for one, other in zip(
-    jax.tree.leaves(parameters(folder)),
-    jax.tree.leaves(parameters(alone)),
-    strict=True,
-  ):
-    # Gradients are summed over devices in another order, twelve times.
-    np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+  assert_close(folder, alone)
   shutil.rmtree(folder / 'models')
   shutil.copytree(alone / 'models', folder / 'models')
   finish_all(start_all('evaluate', SMALL, folder, 2, 2))
@@ -170,12 +174,7 @@ def test_verdicts_do_not_depend_on_hosts_and_devices(
   train = [*DIGITS, '--only=nat,adv']
   finish_all(start_all('train', train, folder, processes, devices))
   for model in ('nat', 'adv'):
-    for one, other in zip(
-      jax.tree.leaves(parameters(folder, model)),
-      jax.tree.leaves(parameters(whole, model)),
-      strict=True,
-    ):
-      np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+    assert_close(folder, whole, model)
   shutil.rmtree(folder / 'models')
   shutil.copytree(whole / 'models', folder / 'models')
   finish_all(start_all('evaluate', DIGITS, folder, processes, devices))
@@ -197,12 +196,7 @@ def test_twenty_kills_change_nothing(whole, decided, tmp_path):
       shutil.copytree(undisturbed / 'models', folder / 'models')
     kills += until_done(program, arguments, folder, rng)
     if program == 'train':
-      for one, other in zip(
-        jax.tree.leaves(parameters(folder)),
-        jax.tree.leaves(parameters(undisturbed)),
-        strict=True,
-      ):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+      assert_close(folder, undisturbed)
     else:
       assert_same(folder, undisturbed)
   print(kills)
