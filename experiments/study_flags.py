@@ -36,8 +36,17 @@ def workdir() -> Path:
   """Where everything is written.
 
   Raises:
-    ValueError: where `--workdir` was not given.
+    ValueError: where `--workdir` was not given, or is in a bucket and what
+      reads buckets is not installed.
   """
   if not _WORKDIR.value:
     raise ValueError('--workdir is missing: where everything is written.')
-  return Path(_WORKDIR.value)
+  folder = Path(_WORKDIR.value)
+  try:
+    folder.exists()
+  except ImportError as error:
+    raise ValueError(
+      f'--workdir={_WORKDIR.value} is in a bucket ({error}): install the extra '
+      'gcs, or choose a folder of this machine.'
+    ) from error
+  return folder
