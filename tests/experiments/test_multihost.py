@@ -187,10 +187,11 @@ def test_twenty_kills_change_nothing(whole, decided, tmp_path):
   """`kill -9` and SIGTERM, of one process of two and of both, at any time."""
   rng = random.Random(0)
   kills = []
-  jobs = [('train', [*DIGITS, '--only=nat'], whole),
-          ('evaluate', DIGITS, whole),
-          ('certify', CERTIFIED, decided)]  # fmt: skip
-  for turn, (program, arguments, undisturbed) in enumerate(
+  # With the seconds within which a signal is sent: about what a run takes.
+  jobs = [('train', [*DIGITS, '--only=nat'], whole, 10),
+          ('evaluate', DIGITS, whole, 16),
+          ('certify', CERTIFIED, decided, 6)]  # fmt: skip
+  for turn, (program, arguments, undisturbed, seconds) in enumerate(
     itertools.cycle(jobs)
   ):
     if len(kills) >= 20:
@@ -199,7 +200,7 @@ def test_twenty_kills_change_nothing(whole, decided, tmp_path):
     folder = tmp_path / f'{program}{turn}'
     if program != 'train':
       shutil.copytree(undisturbed / 'models', folder / 'models')
-    kills += until_done(program, arguments, folder, rng)
+    kills += until_done(program, arguments, folder, rng, seconds)
     if program == 'train':
       assert_close(folder, undisturbed)
     else:
@@ -207,9 +208,10 @@ def test_twenty_kills_change_nothing(whole, decided, tmp_path):
   print(kills)
   assert {how for _, how, _ in kills} == {signal.SIGKILL, signal.SIGTERM}
   assert {many for _, _, many in kills} == {1, 2}
+  assert {name for name, _, _ in kills} == {'train', 'evaluate', 'certify'}
 
 
-def until_done(program, arguments, folder, rng):
+def until_done(program, arguments, folder, rng, seconds):
   """Kills the first runs of a program, each at some time, until one is left.
 
   Returns:
@@ -223,7 +225,7 @@ def until_done(program, arguments, folder, rng):
       return kills
     how = rng.choice([signal.SIGKILL, signal.SIGTERM])
     hit = rng.choice([started, [rng.choice(started)]])
-    time.sleep(rng.uniform(2, 16))
+    time.sleep(rng.uniform(2, seconds))
     hit = [process for process in hit if process.poll() is None]
     if not hit:
       finish_all(started)
