@@ -5,7 +5,8 @@
 
 PYTHON ?= python3
 # More arguments, as in: make test PYTEST_ARGS="-n 2 -k pgd"
-PYTEST_ARGS ?= -n 2
+# worksteal deals each worker whole files, so that few fixtures are made twice.
+PYTEST_ARGS ?= -n 2 --dist=worksteal
 # The build of torch for `make compare`, for example TORCH="torch==2.13.0".
 TORCH ?= torch
 

@@ -93,7 +93,7 @@ def test_more_restarts_are_never_worse(key):
   attack = descent('random', 'best')
   margins = [
     float(run(restarts(attack, num), 1)(key, X, 0)[0].margin)
-    for num in (1, 3, 6)
+    for num in (1, 4)
   ]
   assert margins == sorted(margins, reverse=True)
 
