@@ -77,12 +77,18 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> None:
       choice, counts as what it was then.
 
   Raises:
-    ValueError: if the workdir belongs to another config, or is not the same
-      folder for all processes.
+    ValueError: if the workdir belongs to another config, cannot be written
+      to, or is not the same folder for all processes.
   """
   path = epath.Path(workdir) / 'config.json'
-  if parallel.is_first() and not path.exists():
-    files.write_json(path, config)
+  try:
+    if parallel.is_first() and not path.exists():
+      files.write_json(path, config)
+  except OSError as error:
+    raise ValueError(
+      f'--workdir={workdir} cannot be written to ({error.strerror or error}): '
+      'choose a folder in which you may write, on a disk that is not full.'
+    ) from error
   parallel.wait('claim')
   if not path.exists():
     raise ValueError(

@@ -1,5 +1,7 @@
 """What a figure depends on, and whom a workdir belongs to."""
 
+import errno
+import os
 import re
 import subprocess
 
@@ -109,3 +111,19 @@ def test_an_option_that_came_later_is_as_it_was_before(tmp_path):
   newer['attacks']['pgd']['precision'] = 'default'
   with pytest.raises(ValueError, match='pgd.precision is highest there'):
     provenance.claim(tmp_path / '0', newer)
+
+
+def test_a_workdir_that_cannot_be_written_to_is_one_sentence(
+  tmp_path, monkeypatch
+):
+  in_the_way = tmp_path / 'file'
+  in_the_way.touch()
+  with pytest.raises(ValueError, match='--workdir=.*run cannot be written to'):
+    provenance.claim(in_the_way / 'run', {'seed': 0})
+
+  def refuse(*given):  # as root, a test may write wherever it is forbidden
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), 'config')
+
+  monkeypatch.setattr(provenance.files, 'write_json', refuse)
+  with pytest.raises(ValueError, match=r'written to \(Permission denied\)'):
+    provenance.claim(tmp_path / 'run', {'seed': 0})
