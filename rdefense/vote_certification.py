@@ -126,14 +126,15 @@ def certify(
   place = {int(index): row for row, index in enumerate(voted['index'])}
 
   def compute(batch: Batch):
-    rows = [place[int(index)] for index in batch.index[batch.mask]]
+    index = batch.index[batch.mask].astype(np.int64)
+    rows = [place[number] for number in index.tolist()]
     labels = batch.label[batch.mask]
     shares = votes.shares(
       voted['votes'][rows], labels, delta * (1 - FOR_CENTERS)
     )
-    found = certifier(see(batch.image[batch.mask]), eps, shares)
+    found = certifier(see(batch.image[batch.mask]), eps, shares, index)
     return {
-      'index': batch.index[batch.mask].astype(np.int64),
+      'index': index,
       'label': labels,
       'certificate/divergence': found.divergence,
       'certificate/seen': votes.margin_seen(voted['votes'][rows], labels),

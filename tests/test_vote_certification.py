@@ -68,9 +68,9 @@ def test_bounds_are_those_of_the_certifier(problem, found):
   certify = randomized.fixed_codes(np.array([[0.0], [1.0]]), 0.2)
   direct = certify(arrays.images / np.float32(255), EPS, shares)
   for name, margin in direct.margin.items():
-    # The grid of losses is as wide as a batch needs.
+    # Shards have fewer pixel values, so sums are taken in another order.
     np.testing.assert_allclose(
-      rows[f'certificate/{name}'], margin, atol=2e-3
+      rows[f'certificate/{name}'], margin, rtol=1e-9
     )
   best = np.max([rows[f'certificate/{n}'] for n in direct.margin], 0)
   assert (rows['certificate/best'] == best).all()

@@ -53,6 +53,7 @@ __all__ = ['least_event']
 _NUM_BINS = 2**13
 _MAX_STEPS = 5000  # of the dynamic program, pixels of an image
 _AT_ONCE = 32  # images, against memory
+_WIDTHS = 4  # of grids, from one to twice as wide
 _USEFUL = 25.0  # losses l, from minus this to this
 _TILTS = np.geomspace(2, 600, 40)  # of Chernoff's bound, at half a window
 _UNIT = 2.0**-52
@@ -74,6 +75,16 @@ class _Transforms(NamedTuple):
   finite: np.ndarray  # [R]: logarithms of the mass that is not endless
 
 
+class _Kinds(NamedTuple):
+  """Pixel values of some images, one a row."""
+
+  likeliest: np.ndarray  # [V], mass of the likeliest cell
+  at_once: np.ndarray  # [V], bool: convolved by Fourier transform
+  strong: Pairs
+  weak: Pairs
+  hull: Pairs
+
+
 class _Atoms(NamedTuple):
   """The few masses of one pixel value."""
 
@@ -93,30 +104,49 @@ def least_event(cells: Cells, shares: np.ndarray) -> np.ndarray:
     `[N, E]` float64, rounded down.
   """
   ends = sides(cells)
-  window = _window(cells.counts, ends.hull)
-  one_sided = ends.one_sided
-  many = cells.counts[:, ~one_sided].sum(-1).max(initial=0) > _MAX_STEPS
-  at_once = np.full(len(one_sided), True) if many else one_sided
-  rows = _on_grid(_rows(ends.hull, at_once), window)
-  transforms = _transforms(rows)
+  windows = _windows(cells.counts, ends.hull)
+  many = cells.counts[:, ~ends.one_sided].sum(-1) > _MAX_STEPS
+  found = np.zeros(np.shape(shares))
+  for window, quickly in sorted({*zip(windows.tolist(), many.tolist())}):
+    images = np.flatnonzero((windows == window) & (many == quickly))
+    values = np.flatnonzero(cells.counts[images].any(0))
+    kinds = _Kinds(
+      cells.law[values].max(-1),
+      ends.one_sided[values] | quickly,
+      *(_rows(side, values) for side in (ends.strong, ends.weak, ends.hull)),
+    )
+    counts = cells.counts[np.ix_(images, values)]
+    found[images] = _least(counts, kinds, np.asarray(shares)[images], window)
+  return found
+
+
+def _least(
+  counts: np.ndarray, kinds: _Kinds, shares: np.ndarray, window: float
+) -> np.ndarray:
+  """Of images `[N, V]` whose losses fit a grid of the same width."""
+  at_once = kinds.at_once
+  transforms = _transforms(_on_grid(_rows(kinds.hull, at_once), window))
   slowly = np.flatnonzero(~at_once)
-  slowly = slowly[np.argsort(cells.law[slowly].max(-1))]
+  slowly = slowly[np.argsort(kinds.likeliest[slowly], kind='stable')]
   options = [
-    (v, [_atoms(_rows(side, [v]), window) for side in (ends.strong, ends.weak)])
+    (
+      v,
+      [_atoms(_rows(side, [v]), window) for side in (kinds.strong, kinds.weak)],
+    )
     for v in slowly
   ]
   useful = np.abs(_grid(window)) <= _USEFUL
   slopes = np.exp(-_grid(window)[useful])
-  found = np.zeros(np.shape(shares))
+  found = np.zeros(shares.shape)
   for begin in range(0, len(found), _AT_ONCE):
-    counts = cells.counts[begin : begin + _AT_ONCE]
-    deltas = _deltas(_composed(counts[:, at_once], transforms, window))
+    some = counts[begin : begin + _AT_ONCE]
+    deltas = _deltas(_composed(some[:, at_once], transforms, window))
     for image, delta in enumerate(deltas, begin):
       for value, pairs in options:
-        for _ in range(int(cells.counts[image, value])):
+        for _ in range(int(counts[image, value])):
           delta = np.maximum(*(_convolved(delta, pair) for pair in pairs))
       delta = delta[useful] * (1 + 1e-10) + 1e-12  # float64 sums of positives
-      gain = slopes * (np.asarray(shares[image])[:, None] - delta)
+      gain = slopes * (shares[image][:, None] - delta)
       found[image] = np.maximum(gain.max(-1), 0.0)
   return found
 
@@ -129,19 +159,22 @@ def _grid(window: float) -> np.ndarray:
   return (np.arange(_NUM_BINS) - _NUM_BINS // 2) * (window / _NUM_BINS)
 
 
-def _window(counts: np.ndarray, pairs: Pairs) -> float:
-  """Width of the grid: some deviations of the loss of images worth deciding."""
+def _windows(counts: np.ndarray, pairs: Pairs) -> np.ndarray:
+  """Widths of the grids of images: some deviations of their losses, rounded up.
+
+  Each is of its own image, whatever else is in the batch; few differ.
+  """
   with np.errstate(divide='ignore', invalid='ignore'):
     loss = np.log(pairs.clean) - np.log(pairs.attacked)
   mass = np.where(np.isfinite(loss), pairs.clean, 0.0)
   loss = np.where(mass > 0, loss, 0.0)
   mean = counts @ (mass * loss).sum(-1)
   deviation = np.sqrt(counts @ (mass * loss**2).sum(-1))
-  reach = mean + 9 * deviation
-  worth = reach[mean < 12]
-  # Never so narrow that a single pixel's loss would not fit.
-  least = 4 * max(np.abs(loss).max(), 1e-3)
-  return float(max(least, 2 * worth.max(initial=0.0)))
+  # Wide enough for images worth deciding, and for the loss of any one pixel.
+  worth = np.where(mean < 12, 2 * (mean + 9 * deviation), 0.0)
+  largest = np.where(counts > 0, np.abs(loss).max(-1), 1e-3).max(-1)
+  wide = np.maximum(worth, 4 * np.maximum(largest, 1e-3))
+  return 2.0 ** (np.ceil(_WIDTHS * np.log2(wide)) / _WIDTHS)
 
 
 def _on_grid(pairs: Pairs, window: float) -> _Losses:

@@ -30,8 +30,8 @@ References:
   randomized smoothing, 2019, https://arxiv.org/abs/1902.02918.
 """
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -60,8 +60,25 @@ class Certified(NamedTuple):
   margin: Mapping[str, np.ndarray]  # of BOUNDS: attacked margin at least, [N]
 
 
-# (images [N, H, W, C], eps, shares [N, 2] of `votes.shares`) -> Certified
-Certifier = Callable[[np.ndarray, float, np.ndarray], Certified]
+class Certifier(Protocol):
+  """Bounds the margin of images under any attack."""
+
+  def __call__(
+    self,
+    images: np.ndarray,
+    eps: float,
+    shares: np.ndarray,
+    index: np.ndarray | None = None,
+  ) -> Certified:
+    """What no attack gets below.
+
+    Args:
+      images: `[N, H, W, C]` in [0, 1], as the noise meets them.
+      eps: radius in [0, 1] pixel units.
+      shares: `[N, 2]`, of `votes.shares`.
+      index: `[N]`, numbers in the dataset, where something is drawn for an
+        image; None means 0 to N - 1.
+    """
 
 
 def best(found: Certified) -> np.ndarray:
@@ -83,7 +100,8 @@ def gaussian(sigma: float) -> Certifier:
   """
   checks.check_positive('sigma', sigma)
 
-  def certify(images, eps: float, shares) -> Certified:
+  def certify(images, eps: float, shares, index=None) -> Certified:
+    del index
     checks.check_images(images)
     checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
     return _shifted(_moved(images, eps) / sigma**2, shares)
@@ -103,7 +121,8 @@ def fixed_codes(codes: np.ndarray, sigma: float) -> Certifier:
   """
   codes = np.asarray(codes)
 
-  def certify(images, eps: float, shares) -> Certified:
+  def certify(images, eps: float, shares, index=None) -> Certified:
+    del index
     found = cells(images, codes, sigma, eps)
     divergence = divergences.kl(found)
     renyi = {
@@ -136,7 +155,7 @@ def adaptive(
     find_centers: `(key, x) -> centers [k, C]`.
     sigma, tau: deviations on the pixels and on the samples, positive.
     num_samples: s.
-    key: of the draws of centres; folded per image by its place in the batch.
+    key: of the draws of centres; folded per image by its index.
     num_draws: of the centres, from 2.
     delta: probability that the bound of the average fails.
 
@@ -149,12 +168,11 @@ def adaptive(
   checks.check_at_least('num_draws', num_draws, 2, ': their spread is needed')
   find = jax.jit(jax.vmap(jax.vmap(find_centers, (0, None)), (0, 0)))
 
-  def given_centers(images, eps: float) -> np.ndarray:
+  def given_centers(images, eps: float, index) -> np.ndarray:
     most = _moved(images, eps) / (2 * sigma**2)
     if images.shape[-1] > 1:
       return most
-    places = np.arange(len(images))
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, places)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
     keys = jax.vmap(lambda k: jax.random.split(k, num_draws))(keys)
     centers = np.asarray(find(keys, images))[..., 0]
     drawn = np.array([
@@ -163,14 +181,15 @@ def adaptive(
     ])
     return np.minimum(_mean_above(drawn, most, delta), most)
 
-  def certify(images, eps: float, shares) -> Certified:
+  def certify(images, eps: float, shares, index=None) -> Certified:
     checks.check_images(images)
     checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
+    index = np.arange(len(images)) if index is None else np.asarray(index)
     images = np.asarray(images, np.float32)
     samples = num_samples * images.shape[-1] * (eps * _OUTWARD / tau) ** 2
     normal = _shifted(_moved(images, eps) / sigma**2 + samples, shares)
     divergence = np.minimum(
-      samples / 2 + given_centers(images, eps), normal.divergence
+      samples / 2 + given_centers(images, eps, index), normal.divergence
     )
     by_kl = _all(divergence, {}, shares, None)
     return Certified(divergence, dict(normal.margin) | dict(by_kl.margin))

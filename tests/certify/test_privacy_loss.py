@@ -101,15 +101,16 @@ def test_images_of_many_pixels_go_the_short_way(monkeypatch):
   assert (at_once >= step_by_step - 0.05).all()
 
 
-def test_batch_changes_nothing_that_matters():
+def test_batch_changes_nothing():
   rng = np.random.default_rng(1)
   image = rng.integers(0, 256, (40, 5, 5, 1)).astype(np.float32) / 255
+  image[20:] = image[20:].round()  # as wide a grid as the others do not need
   codes, shares = np.array([[0.0], [1.0]]), np.full((40, 1), 0.97)
   together = least_event(cells(image, codes, 0.15, 0.05), shares)
   for i in (0, 17, 39):
     alone = least_event(cells(image[i : i + 1], codes, 0.15, 0.05), shares[:1])
-    # The grid's width is that of the batch.
-    np.testing.assert_allclose(alone[0], together[i], atol=2e-3)
+    # Sums over more values, all of them zero but these, round differently.
+    np.testing.assert_allclose(alone[0], together[i], rtol=1e-9)
 
 
 @settings(deadline=None, max_examples=30)

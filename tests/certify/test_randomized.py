@@ -120,6 +120,15 @@ def test_adaptive_centres_cost_what_paper_b_says():
   assert (found.divergence < first + noise).all()
 
 
+def test_centres_of_an_image_are_its_own_whatever_the_batch():
+  image = np.random.default_rng(2).random((3, 6, 6, 1)).astype(np.float32)
+  certify, shares = _adaptive(400), np.full((3, 2), 0.999)
+  together = certify(image, 0.005, shares, np.array([7, 3, 5]))
+  alone = certify(image[1:], 0.005, shares[1:], np.array([3, 5]))
+  np.testing.assert_array_equal(together.divergence[1:], alone.divergence)
+  assert together.divergence[0] != certify(image, 0.005, shares).divergence[0]
+
+
 def test_first_term_ends_every_certificate_beyond_eps_0015():
   """PROTOCOL B4: with s = 100 and tau = 0.15, U > 1/2 from eps 0.015 on.
 
