@@ -8,7 +8,7 @@ import pytest
 
 from rdefense import build, deployed, vote_certification
 from rdefense.certify import randomized, votes
-from rdefense.data.sources import Arrays
+from rdefense.data.sources import Arrays, to_unit
 
 NUM_VOTES, DELTA, EPS = 400, 0.01, 0.02
 DEFENSE = {
@@ -66,7 +66,7 @@ def test_bounds_are_those_of_the_certifier(problem, found):
   _, voted, rows = found
   shares = votes.shares(voted['votes'], arrays.labels, DELTA * 0.9)
   certify = randomized.fixed_codes(np.array([[0.0], [1.0]]), 0.2)
-  direct = certify(arrays.images / np.float32(255), EPS, shares)
+  direct = certify(to_unit(arrays.images), EPS, shares)
   for name, margin in direct.margin.items():
     # Shards have fewer pixel values, so sums are taken in another order.
     np.testing.assert_allclose(
