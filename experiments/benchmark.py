@@ -377,11 +377,13 @@ def measure(size: Size, workdir: str | None = None) -> dict[str, Figure]:
 
 def table(figures: Mapping[str, Figure]) -> str:
   """A line a figure: median, quartiles, target."""
-  lines = [f'{"figure":42}{"median":>10}{"quartiles":>24}  target']
+  width = max([42, *map(len, figures)])
+  lines = [f'{"figure":{width}}{"median":>10}{"quartiles":>24}  target']
   for name, figure in figures.items():
     low, value, high = (f'{q:,.4g}' for q in figure.quartiles)
     target = figure.target or figure.unit
-    lines.append(f'{name:42}{value:>10}{f"{low} to {high}":>24}  {target}')
+    between = f'{low} to {high}'
+    lines.append(f'{name:{width}}{value:>10}{between:>24}  {target}')
   return '\n'.join(lines)
 
 

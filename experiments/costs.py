@@ -55,7 +55,7 @@ class Collectives(NamedTuple):
 def work(compiled: Any) -> Work:
   """Of a compiled program, by XLA's account: one device's part of it.
 
-  The body of a loop counts once.
+  The body of a loop counts once; `loops.work` counts every round.
   """
   about = compiled.cost_analysis()
   return Work(about.get('flops', 0.0), about.get('bytes accessed', 0.0))
