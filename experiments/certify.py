@@ -115,8 +115,8 @@ def _plain(config, workdir) -> dict[str, list]:
         records.summarize(records.read(directory), 'verdict'),
       )
       for eps in config.certify.radii
-      for directory in sorted(
-        (workdir / 'records' / name / radius(config, eps)).glob('*')
+      for directory in files.matching(
+        workdir / 'records' / name / radius(config, eps), '*'
       )
     ]
     for name in config.only or config.settings
@@ -127,8 +127,8 @@ def _plain(config, workdir) -> dict[str, list]:
 def _attacked(workdir, name, condition, rows) -> dict[str, dict[str, Any]]:
   """Accuracy under each attack at this radius; no certificate may be broken."""
   found = {}
-  attacks = (workdir / 'records' / name / condition).glob('*')
-  for directory in sorted(attacks):
+  attacks = files.matching(workdir / 'records' / name / condition, '*')
+  for directory in attacks:
     attacked = records.read(directory)
     broken = certification.contradictions(rows, attacked)
     if broken.size:

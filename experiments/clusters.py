@@ -9,11 +9,11 @@ with the noise that RandDisc adds before it looks for the nearest centre. Writes
 clusters.html to the workdir.
 """
 
-from pathlib import Path
 import time
 from typing import Any
 
 from absl import app, flags, logging
+from etils.epath import Path
 import jax
 import jax.numpy as jnp
 import numpy as np

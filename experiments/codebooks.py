@@ -11,11 +11,12 @@ colours, packed as 2**16 r + 2**8 g + b) and `count`: by default
 """
 
 from collections.abc import Iterator
-from pathlib import Path
+import io
 import time
 from typing import NamedTuple
 
 from absl import app, flags
+from etils.epath import Path
 import jax
 import numpy as np
 from scipy.spatial import cKDTree
@@ -64,7 +65,7 @@ def grey_levels(book: Codebook) -> np.ndarray:
 
 def histogram(path: Path) -> Colors:
   """Reads packed colours; the module's docstring has the format."""
-  with np.load(path) as file:
+  with np.load(io.BytesIO(path.read_bytes())) as file:
     packed = np.cumsum(file['step'].astype(np.int64))
     counts = file['count'].astype(np.int64)
   values = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], 1)

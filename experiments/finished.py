@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 import datetime
 import hashlib
 import os
-from pathlib import Path
 import shlex
 from typing import Any
+
+from etils.epath import Path
 
 from rdefense import files
 
@@ -87,7 +88,7 @@ def _left(workdir) -> list[str]:
   return sorted(
     path.relative_to(workdir).as_posix()
     for level in _LEVELS
-    for path in workdir.glob(level)
+    for path in files.matching(workdir, level)
     if path.suffix != '.log' and path.name != _MARKER
     and not path.name.startswith('.')
   )

@@ -10,12 +10,12 @@ and in docs/results.json. Addresses are relative: the folder may be moved.
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 import re
 import shlex
 from typing import Any
 
 from absl import app, flags
+from etils.epath import Path
 
 from configs.paper import catalogue
 from configs.paper.catalogue import CATALOGUE, Job
@@ -238,7 +238,8 @@ def _training(told, jobs, workdir: str) -> str:
 def _link(root: Path, page: Path, text: str) -> document.Link:
   """A link with the first picture of the report, as its Markdown names it."""
   beside = page.with_suffix('.md')
-  words = beside.read_text(errors='replace') if beside.is_file() else ''
+  read = beside.read_bytes() if beside.is_file() else b''
+  words = read.decode(errors='replace')
   pictures = [
     page.with_name(name) for name in re.findall(r'\]\(([\w-]+\.png)\)', words)
   ]
@@ -249,7 +250,8 @@ def _link(root: Path, page: Path, text: str) -> document.Link:
 
 def _others(root: Path, seen: set[Path]) -> list[tuple]:
   """Pages of runs that belong to no table or figure."""
-  found = [page for page in sorted(root.glob('*/*.html')) if page not in seen]
+  pages = files.matching(root, '*/*.html')
+  found = [page for page in pages if page not in seen]
   if not found:
     return []
   rows = [
@@ -262,7 +264,7 @@ def main(argv):
   """Writes the page and prints its path."""
   if len(argv) > 1:
     raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
-  root = Path(_ROOT.value)
+  root = program.folder('root', _ROOT.value)
   if not root.is_dir():
     raise ValueError(f'--root={root} is no folder: where do the runs lie?')
   print(write(root, _PRESET.value))

@@ -12,12 +12,12 @@ a killed run has counted is not counted again.
 """
 
 import io
-from pathlib import Path
 import time
 from typing import Any
 import zlib
 
 from absl import app, flags, logging
+from etils.epath import Path
 import ml_collections
 import numpy as np
 from tqdm import auto as tqdm
@@ -62,7 +62,7 @@ def of_case(case: Case, codes, images, colors, folder: Path) -> dict[str, Any]:
   parts = (np.ascontiguousarray(part) for part in (codes, images, *colors))
   of = np.array([zlib.crc32(part.data) for part in parts])
   if path.is_file():
-    with np.load(path) as file:
+    with np.load(io.BytesIO(path.read_bytes())) as file:
       found = dict(file)
     if np.array_equal(found['of'], of):
       return found
@@ -152,7 +152,9 @@ def main(argv):
     raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
   logging.set_verbosity(logging.WARNING)
   dataset = _DATASET.value
-  workdir = Path(_WORKDIR.value or f'runs/hardness_{dataset}')
+  workdir = program.folder(
+    'workdir', _WORKDIR.value or f'runs/hardness_{dataset}'
+  )
   checks.check_choice('dataset', dataset, STUDIES)
   study = STUDIES[dataset]
   results = measure(dataset, study, workdir)

@@ -1,8 +1,8 @@
 """The report of `experiments.hardness`, and the figures it publishes."""
 
 import math
-from pathlib import Path
 
+from etils.epath import Path
 import jax
 import numpy as np
 

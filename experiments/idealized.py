@@ -14,7 +14,6 @@ cores.
 
 from collections.abc import Iterator
 import math
-from pathlib import Path
 import time
 from typing import Any
 
@@ -189,7 +188,8 @@ def main(argv):
   logging.set_verbosity(logging.WARNING)
   if _QUICK.value and publish.ASKED.value:
     raise app.UsageError('--quick measures nothing worth a --publish.')
-  size, workdir = QUICK if _QUICK.value else FULL, Path(_WORKDIR.value)
+  size = QUICK if _QUICK.value else FULL
+  workdir = program.folder('workdir', _WORKDIR.value)
   results = measure(size)
   files.write_json(workdir / 'idealized.json', results)
   page = write_report(workdir, results)

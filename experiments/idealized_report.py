@@ -1,7 +1,8 @@
 """The report of `experiments.idealized`, and the figures it publishes."""
 
-from pathlib import Path
 from typing import Any
+
+from etils.epath import Path
 
 from experiments import publish
 from experiments.idealized_cases import DELTA, EIGHT, REAL, SIDE

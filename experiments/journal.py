@@ -6,9 +6,10 @@
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 import shlex
 from typing import Any
+
+from etils.epath import Path
 
 from configs.paper.catalogue import Job
 from rdefense import files

@@ -27,6 +27,7 @@ import shlex
 import sys
 
 from absl import flags
+from etils import epath
 from ml_collections import config_flags
 
 from experiments import (
@@ -132,12 +133,12 @@ def launch(runs: list[Run], root: Path, workers: int, title: str) -> int:
   return preemption.STATUS if stopped or 'stopped' in states else 0
 
 
-def compare(runs: list[Run], root: Path, title: str) -> Path:
+def compare(runs: list[Run], root: epath.Path, title: str) -> epath.Path:
   """Writes the report of what lies there, whoever has run it.
 
   Args:
     runs: of `experiments.sweeps`.
-    root: folder of their workdirs.
+    root: folder of their workdirs, perhaps in a bucket.
     title: of the report.
 
   Returns:
@@ -189,7 +190,8 @@ def main(argv):
     )
   title = f'Sweep: {study_flags.config().title}'
   if _COMPARE.value:
-    print(compare(_runs(root, sys.executable), Path(root), title))
+    folder = program.folder('root', root)
+    print(compare(_runs(root, sys.executable), folder, title))
     return
   dry = _DRY.value and not _RUN.value
   if _ON.value != 'here':

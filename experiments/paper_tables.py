@@ -6,9 +6,9 @@ there. What has not been run yet stays empty.
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from etils.epath import Path
 from scipy import stats
 
 from configs.paper import catalogue, published

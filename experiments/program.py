@@ -10,12 +10,13 @@ import sys
 import traceback
 
 from absl import app, flags
+from etils.epath import Path
 import jax
 
 from experiments import preemption
 
 __all__ = [
-  'call', 'command_line', 'one_device_a_core', 'run', 'status', 'tell'
+  'call', 'command_line', 'folder', 'one_device_a_core', 'run', 'status', 'tell'
 ]
 
 _OURS = ('rdefense', 'experiments', 'configs', '__main__')
@@ -77,6 +78,23 @@ def call(main: Callable, command: Sequence[str]) -> None:
 def command_line(name: str) -> str:
   """The line that started this run of `experiments.<name>`."""
   return shlex.join(['python', '-m', f'experiments.{name}', *sys.argv[1:]])
+
+
+def folder(flag: str, value: str) -> Path:
+  """The folder that a flag names, of this machine or in a bucket.
+
+  Raises:
+    ValueError: if it is in a bucket and what reads buckets is not installed.
+  """
+  path = Path(value)
+  try:
+    path.exists()
+  except ImportError as error:
+    raise ValueError(
+      f'--{flag}={value} is in a bucket ({error}): install the extra gcs, or '
+      'choose a folder of this machine.'
+    ) from error
+  return path
 
 
 def tell(error: BaseException) -> None:

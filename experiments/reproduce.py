@@ -16,11 +16,11 @@ each, with the fewest codes.
 """
 
 import importlib
-from pathlib import Path
 import sys
 import time
 
 from absl import flags, logging
+from etils.epath import Path
 import jax
 
 from configs.paper import catalogue
@@ -178,8 +178,8 @@ def main(argv):
     return
   logging.set_verbosity(logging.WARNING)
   preset = _PRESET.value
-  default = Path('runs') if preset == 'small' else Path('runs') / preset
-  root = Path(_ROOT.value) if _ROOT.value else default
+  default = 'runs' if preset == 'small' else f'runs/{preset}'
+  root = program.folder('root', _ROOT.value or default)
   pairs = chosen(_WHAT.value, _DATASET.value, preset)
   if not (_DRY.value or _ANYWAY.value):
     check_device(preset, jax.default_backend())

@@ -12,11 +12,11 @@ and stops the program.
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 import time
 from typing import Any
 
 from absl import app, flags, logging
+from etils.epath import Path
 import jax
 import numpy as np
 

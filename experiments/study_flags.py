@@ -10,6 +10,8 @@ from etils.epath import Path
 import ml_collections
 from ml_collections import config_flags
 
+from experiments import program
+
 __all__ = ['ONLY', 'config', 'workdir']
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
@@ -41,12 +43,4 @@ def workdir() -> Path:
   """
   if not _WORKDIR.value:
     raise ValueError('--workdir is missing: where everything is written.')
-  folder = Path(_WORKDIR.value)
-  try:
-    folder.exists()
-  except ImportError as error:
-    raise ValueError(
-      f'--workdir={_WORKDIR.value} is in a bucket ({error}): install the extra '
-      'gcs, or choose a folder of this machine.'
-    ) from error
-  return folder
+  return program.folder('workdir', _WORKDIR.value)

@@ -8,9 +8,11 @@ with its error.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+import os
 import statistics
 from typing import Any
+
+from etils.epath import Path
 
 from experiments import finished
 from experiments.jobs import Progress
@@ -24,7 +26,7 @@ __all__ = ['headlines', 'write_sweep']
 Headlines = dict[str, dict[str, dict[str, Any]]]
 
 
-def headlines(workdir: str | Path) -> Headlines:
+def headlines(workdir: str | os.PathLike) -> Headlines:
   """What a workdir's results say in short; nothing where there are none.
 
   Args:
@@ -62,7 +64,7 @@ def headlines(workdir: str | Path) -> Headlines:
 
 
 def write_sweep(
-  root: str | Path,
+  root: str | os.PathLike,
   title: str,
   command: str,
   runs: Sequence[Run],
@@ -97,9 +99,8 @@ def write_sweep(
         'headlines': headlines(run.workdir),
       }
     )
-  root = Path(root)
   summary = {'title': title, 'command': command, 'runs': found}
-  files.write_json(root / 'sweep.json', summary)
+  files.write_json(Path(root) / 'sweep.json', summary)
   blocks: list[tuple] = [
     ('heading', 1, title), ('paragraph', f'{counts(progress)}.'),
     *_failures(found), ('heading', 2, 'Runs'), _states(found),

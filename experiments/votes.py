@@ -1,15 +1,15 @@
 """Randomised settings in `experiments.certify`: their votes, bounds, report."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from etils.epath import Path
 import jax
 import numpy as np
 
 from experiments import publish
 from experiments.conditions import radius
-from rdefense import build, plots, records, vote_certification
+from rdefense import build, files, plots, records, vote_certification
 from rdefense.certify import votes
 from rdefense.records import Tally
 
@@ -80,7 +80,7 @@ def _attacked(
 ) -> dict[str, Any]:
   """Accuracy under each attack at this radius, and of certified examples."""
   found = {}
-  for directory in sorted((workdir / 'records' / name / condition).glob('*')):
+  for directory in files.matching(workdir / 'records' / name / condition, '*'):
     attacked = records.read(directory)
     wrong, expected = vote_certification.wrong_votes(
       rows, attacked, num_classes

@@ -4,6 +4,8 @@ Saves are atomic (Orbax renames a finished folder into place), so a killed run
 finds its last complete checkpoint.
 """
 
+import os
+
 from etils.epath import Path
 import jax
 from orbax.checkpoint import v1 as ocp
@@ -18,8 +20,11 @@ _POLICY = ocp.training.preservation_policies.LatestN(_KEEP)
 
 
 def _open(directory, to_save: bool = False) -> ocp.training.Checkpointer:
+  directory = Path(directory)
+  if '://' not in os.fspath(directory):  # else it would become a local folder
+    directory = directory.resolve()
   return ocp.training.Checkpointer(
-    Path(directory).resolve(),
+    directory,
     preservation_policy=_POLICY,
     # What a killed run left half-written; a reader must not touch a writer's.
     cleanup_tmp_directories=to_save,

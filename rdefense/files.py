@@ -11,6 +11,7 @@ where `gcsfs` is installed.
 """
 
 from collections.abc import Mapping
+import glob
 import json
 import os
 import pathlib
@@ -20,7 +21,7 @@ import uuid
 from etils.epath import Path
 import numpy as np
 
-__all__ = ['json_text', 'read_json', 'write_bytes', 'write_json']
+__all__ = ['json_text', 'matching', 'read_json', 'write_bytes', 'write_json']
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> Path:
@@ -85,6 +86,19 @@ def read_json(path: str | os.PathLike) -> Any:
       f'{path} is not valid JSON ({error}): it is truncated or was edited; '
       'restore or delete it.'
     ) from error
+
+
+def matching(folder: str | os.PathLike, pattern: str) -> list[Path]:
+  """Paths below a folder that match a pattern, in order.
+
+  Args:
+    folder: taken as it is; `epath` alone would read `[a]` in it as a pattern.
+    pattern: such as `*/*.html`.
+
+  Returns:
+    What is there; nothing where the folder is missing.
+  """
+  return sorted(Path(glob.escape(os.fspath(folder))).glob(pattern))
 
 
 def json_text(obj: Any) -> str:

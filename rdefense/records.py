@@ -304,6 +304,6 @@ def summarize(
 def _shards(directory):
   matches = {
     path: re.fullmatch(r'shard-(\d{5,})\.npz', path.name)
-    for path in Path(directory).glob('shard-*.npz')
+    for path in files.matching(directory, 'shard-*.npz')
   }
   return {int(found[1]): path for path, found in matches.items() if found}

@@ -6,6 +6,9 @@ The settings are made when this file is imported, before JAX starts a backend.
 import os
 import pathlib
 
+from etils.epath import gpath
+import fsspec
+import fsspec.implementations.memory
 import hypothesis
 import jax
 import matplotlib
@@ -47,6 +50,30 @@ def pytest_runtest_setup(item):
 def key():
   """A key that is the same in every run."""
   return jax.random.key(20190610)
+
+
+class _Bucket(fsspec.implementations.memory.MemoryFileSystem):
+  """A bucket in memory, under the name that epath asks for."""
+
+  protocol = ('gcs', 'gs', 'memory')
+  store: dict = {}
+  pseudo_dirs = ['']
+
+  @classmethod
+  def _strip_protocol(cls, path):
+    return super()._strip_protocol(str(path).replace('gs://', 'memory://'))
+
+  def makedirs(self, path, exist_ok=False):
+    """Nothing: a bucket has objects, and no folders without one."""
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+  """gs://workdirs, as etils.epath reaches a bucket through fsspec."""
+  fsspec.register_implementation('gcs', _Bucket, clobber=True)
+  monkeypatch.setattr(gpath, '_is_tf_installed', lambda: False)
+  yield 'gs://workdirs/run'
+  _Bucket.store.clear()
 
 
 @pytest.fixture(scope='session')

@@ -100,3 +100,20 @@ def test_another_network_is_refused_naming_the_leaf(
   assert f'is {there}' in message and f'{here} in this config' in message
   assert '\n' not in message
   np.testing.assert_array_equal(checkpoints.load(tmp_path, state()).step, 3)
+
+
+def test_a_bucket_does_not_become_a_folder_of_this_machine(
+  bucket, tmp_path, monkeypatch
+):
+  opened = []
+
+  def refuse(directory, **_):
+    opened.append(str(directory))
+    raise OSError('in memory Orbax cannot write')
+
+  monkeypatch.setattr(checkpoints.ocp.training, 'Checkpointer', refuse)
+  monkeypatch.chdir(tmp_path)
+  for directory in (f'{bucket}/models/nat', 'models/nat'):
+    with pytest.raises(OSError, match='Orbax'):
+      checkpoints.save(directory, 3, state())
+  assert opened == [f'{bucket}/models/nat', str(tmp_path / 'models/nat')]

@@ -3,9 +3,6 @@
 import os
 from pathlib import Path
 
-from etils.epath import gpath
-import fsspec
-import fsspec.implementations.memory
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -64,27 +61,6 @@ def test_truncated_json_is_named(tmp_path):
     files.read_json(path)
 
 
-class _Bucket(fsspec.implementations.memory.MemoryFileSystem):
-  """A bucket in memory, under the name that epath asks for."""
-
-  protocol = ('gcs', 'gs', 'memory')
-  store: dict = {}
-  pseudo_dirs = ['']
-
-  @classmethod
-  def _strip_protocol(cls, path):
-    return super()._strip_protocol(str(path).replace('gs://', 'memory://'))
-
-
-@pytest.fixture
-def bucket(monkeypatch):
-  """gs://workdirs, as etils.epath reaches a bucket through fsspec."""
-  fsspec.register_implementation('gcs', _Bucket, clobber=True)
-  monkeypatch.setattr(gpath, '_is_tf_installed', lambda: False)
-  yield 'gs://workdirs/run'
-  _Bucket.store.clear()
-
-
 def test_a_workdir_may_be_in_a_bucket(bucket):
   path = files.write_json(f'{bucket}/deep/a.json', {'eps': 0.5})
   assert str(path) == 'gs://workdirs/run/deep/a.json'
@@ -105,3 +81,17 @@ def test_a_workdir_may_be_in_a_bucket(bucket):
   assert records.read(f'{bucket}/records/clean')['index'].tolist() == [
     *range(6)
   ]
+
+
+def test_what_matches_is_found_whatever_the_folder_is_called(bucket, tmp_path):
+  for folder in (f'{bucket}/[a]*', tmp_path / '[a]*'):
+    assert files.matching(folder, '*') == []
+    for name in ('b/2.html', 'b/1.html', 'a/3.html', 'a/x/4.html', '5.html'):
+      files.write_bytes(f'{folder}/{name}', b'')
+    found = files.matching(folder, '*/*.html')
+    assert [str(path.relative_to(folder)) for path in found] == [
+      'a/3.html', 'b/1.html', 'b/2.html'
+    ]  # fmt: skip
+    assert [path.name for path in files.matching(folder, '*')] == [
+      '5.html', 'a', 'b'
+    ]  # fmt: skip

@@ -33,6 +33,12 @@ def test_shards_come_back_bit_for_bit_sorted_by_index(tmp_path):
     assert table[name].dtype == column.dtype
 
 
+def test_a_folder_may_be_called_what_looks_like_a_pattern(tmp_path):
+  records.write_shard(tmp_path / 'run[1]', 0, rows(range(3)))
+  assert records.completed(tmp_path / 'run[1]') == {0}
+  assert records.read(tmp_path / 'run[1]')['index'].tolist() == [0, 1, 2]
+
+
 def test_a_killed_run_resumes_where_it_stood(tmp_path):
   parts = np.split(np.arange(12), 4)
   for number in (0, 2):

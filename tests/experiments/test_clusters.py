@@ -6,17 +6,23 @@ import numpy as np
 import pytest
 
 from experiments import clusters, program
-from rdefense import attacks, data, defenses, deployed, losses
+from rdefense import attacks, build, data, defenses, deployed, losses
+from tests.experiments.contents import contents
 from tests.experiments.test_train_evaluate import finish, start
 
 SIGMA = 0.1
 
 
+def toy():
+  images = np.random.default_rng(0).integers(
+    0, 256, (3, 12, 12, 3), dtype=np.uint8
+  )
+  return data.Arrays(images, np.arange(3, dtype=np.int32), 3, 'toy')
+
+
 @pytest.fixture(scope='module')
 def results():
-  rng = np.random.default_rng(0)
-  images = rng.integers(0, 256, (3, 12, 12, 3), dtype=np.uint8)
-  test = data.Arrays(images, np.arange(3, dtype=np.int32), 3, 'toy')
+  rng = np.random.default_rng(1)
   target = deployed.Target(
     lambda params, x: params @ x.reshape(-1),
     lambda codes, alpha: defenses.rand_disc(
@@ -31,7 +37,7 @@ def results():
   )  # fmt: skip
   return clusters.measure(
     target, SIGMA, [recipe], 'linf', 0.02, jax.random.key(0),
-    data.gather(test, np.array([1])),
+    data.gather(toy(), np.array([1])),
   ) | {'setting': 'randdisc', 'image': 1}  # fmt: skip
 
 
@@ -48,6 +54,28 @@ def test_the_noisy_image_is_what_randdisc_compares_with_its_centres(results):
   moved = np.abs(attacked.image - clean.image).max()
   assert 0 < moved <= 0.02 + 1e-6
   assert results['moved']['attack'] == (attacked.member != clean.member).mean()
+
+
+# config_flags loads a file of configs in a way that Python is to drop.
+@pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
+def test_a_bucket_gets_the_same_files(results, tmp_path, bucket, monkeypatch):
+  monkeypatch.setattr(clusters, 'measure', lambda *_: results)
+  monkeypatch.setattr(
+    clusters, 'pipelines', lambda *_: lambda name: ('randomized', None)
+  )
+  monkeypatch.setattr(build, 'dataset', lambda *_: toy())
+  for workdir in (tmp_path, bucket):
+    program.call(
+      clusters.main,
+      ['clusters', '--config=configs/paper/figure_2.py:smoke', '--image=1',
+       f'--workdir={workdir}'],
+    )  # fmt: skip
+  found = contents(bucket)
+  assert found == contents(tmp_path)
+  assert found.keys() == {
+    'clusters.html', 'clusters.json', 'clusters.md', 'config.json',
+    'figure_1.png',
+  }  # fmt: skip
 
 
 def test_the_report_has_every_cluster(results, tmp_path):

@@ -5,12 +5,13 @@ import json
 import re
 import urllib.parse
 
+from etils.epath import Path
 import numpy as np
 import pytest
 
 from configs.paper.catalogue import CATALOGUE
-from experiments import gallery, journal, publish
-from rdefense import records
+from experiments import gallery, journal, program, publish
+from rdefense import files, records
 
 EVIL = 'python <script>alert("&")</script>'
 PNG = b'\x89PNG\r\n\x1a\n'
@@ -179,3 +180,19 @@ def test_an_empty_folder_has_a_page_that_tells_what_to_run(tmp_path):
     len(item.datasets) for item in CATALOGUE.values()
   )
   assert '<a ' not in text
+
+
+def test_a_bucket_gets_the_same_page(root, bucket):
+  plain = root.rename(root.with_name('plain'))  # quoted in no command
+  (plain / 'mnist' / 'report.md').write_bytes(b'\xff ![b](kept.png)')
+  for path in plain.rglob('*.*'):
+    name = path.relative_to(plain).as_posix()
+    files.write_bytes(f'{bucket}/{name}', path.read_bytes())
+  for folder in (plain, bucket):
+    program.call(gallery.main, ['gallery', f'--root={folder}'])
+  page, same = (
+    Path(folder, 'index.html').read_text().replace(str(folder), 'ROOT')
+    for folder in (plain, bucket)
+  )
+  assert page == same
+  assert page.count('kept.png') > 3 and 'not valid JSON' in page

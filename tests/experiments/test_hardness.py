@@ -2,6 +2,7 @@
 
 import json
 
+from etils.epath import Path
 import numpy as np
 import pytest
 
@@ -52,26 +53,28 @@ def test_neighbourhoods_are_counted_in_training_pixels(results):
   assert results['pixels'] == levels.size
 
 
+@pytest.mark.parametrize('where', ['here', 'bucket'])
 def test_what_was_counted_is_used_for_the_same_codes_only(
-  tmp_path, monkeypatch
+  tmp_path, bucket, where, monkeypatch
 ):
+  folder = Path(bucket if where == 'bucket' else tmp_path)
   images = np.uint8([[0, 90], [200, 120]])[..., None, None]
   colors = colors_from_images(images)
   codes = np.array([[0], [200]]) / 255
   case = Case('density2', 21 / 255, 'tied')
-  found = hardness.of_case(case, codes, images, colors, tmp_path)
+  found = hardness.of_case(case, codes, images, colors, folder)
   assert found['values'].tolist() == [0.5, 0.5] and found['changed'] == 0.5
   nothing = lambda *_: pytest.fail('counted again')
   with monkeypatch.context() as patch:
     patch.setattr(hardness, 'num_reached', nothing)
-    again = hardness.of_case(case, codes, images, colors, tmp_path)
+    again = hardness.of_case(case, codes, images, colors, folder)
   assert again['values'].tolist() == found['values'].tolist()
   other = np.array([[0], [10]]) / 255
-  found = hardness.of_case(case, other, images, colors, tmp_path)
+  found = hardness.of_case(case, other, images, colors, folder)
   assert found['values'].tolist() == [0.5, 0.0]
 
 
-def test_colours_are_drawn_and_turned_round(tmp_path, monkeypatch):
+def test_colours_are_drawn_and_turned_round(tmp_path, bucket, monkeypatch):
   pytest.importorskip('plotly')
   rng = np.random.default_rng(0)
   colors = colors_from_histogram(
@@ -85,7 +88,10 @@ def test_colours_are_drawn_and_turned_round(tmp_path, monkeypatch):
   }
   monkeypatch.setattr(hardness_report, '_SHOWN', (100, 200))
   assert hardness_report.write_page(tmp_path, results)
-  assert (tmp_path / 'neighborhoods.html').stat().st_size > 10**6
+  page = (tmp_path / 'neighborhoods.html').read_bytes()
+  assert len(page) > 10**6
+  assert hardness_report.write_page(Path(bucket), results)
+  assert Path(bucket, 'neighborhoods.html').read_bytes() == page
   cube[0, 0, 0] = 50
   figures = hardness_report.pictures(STUDIES['cifar10'], results)
   assert sorted(figures) == ['figure_5', 'figure_6', 'figure_7']

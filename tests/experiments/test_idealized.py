@@ -10,12 +10,14 @@ from experiments import (
   idealized,
   idealized_cases,
   idealized_report,
+  program,
   publish,
 )
 from experiments.idealized_cases import QUICK
 from rdefense.analysis import guarantee
 from rdefense.analysis.idealized import perturbations
 from rdefense.defenses.colors import colors_from_histogram
+from tests.experiments.contents import contents
 from tests.experiments.test_train_evaluate import finish, start
 
 
@@ -70,6 +72,19 @@ def test_the_report_agrees_with_the_results(workdir, results):
     assert row['total'] == QUICK.draws
     assert idealized_report._shown(row) in page
   assert results['real'] == {}
+
+
+def test_a_bucket_gets_the_same_files(results, tmp_path, bucket, monkeypatch):
+  monkeypatch.setattr(idealized, 'measure', lambda size: results)
+  for workdir in (tmp_path, bucket):
+    program.call(
+      idealized.main, ['idealized', '--quick', f'--workdir={workdir}']
+    )
+  found = contents(bucket)
+  assert found == contents(tmp_path)
+  assert found.keys() == {
+    'idealized.html', 'idealized.json', 'idealized.md', 'lemma_1.png'
+  }  # fmt: skip
 
 
 def test_the_conditions_are_told_apart(results):

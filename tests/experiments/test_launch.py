@@ -16,6 +16,7 @@ import threading
 import time
 
 from absl import flags
+from etils import epath
 import ml_collections
 from ml_collections import config_flags
 import pytest
@@ -33,6 +34,8 @@ from experiments import (
   sweeps,
 )
 from experiments.jobs import Progress
+from rdefense import files, records
+from tests.experiments.contents import contents
 
 ROOT = Path(__file__).parents[2]
 # Seed 5 fails until the file `repaired` is there; `slow` waits to be stopped.
@@ -145,6 +148,33 @@ def test_what_was_deleted_or_changed_is_not_done(tmp_path):
   assert jobs.todo(changed[0]) == 0
   (runs / 'seed=2/done.json').unlink()
   assert jobs.todo(stand_ins(tmp_path, [2])[0]) == 0
+
+
+def test_runs_in_a_bucket_are_compared_as_those_of_a_folder(
+  tmp_path, bucket, capsys
+):
+  tally = records.tally([True] * 3)._asdict()
+  results = {
+    'config': {'threat': {'eps': 0.1}},
+    'settings': {
+      'adv': {'conditions': {'eps0.1/a': tally | {'eps': 0.1}}}
+    },
+  }  # fmt: skip
+  for root in (tmp_path / 'runs', bucket):
+    runs = sweeps.runs(
+      small(), [{'seed': seed} for seed in range(3)], root, ['evaluate'],
+      lambda program, overrides, workdir: ['python', program],
+    )  # fmt: skip
+    for run in runs[:2]:
+      files.write_json(f'{run.workdir}/results.json', results)
+    finished.mark(
+      runs[0].workdir, 'evaluate', ['python'], runs[0].config, 2.0
+    )
+    assert [jobs.todo(run) for run in runs] == [1, 0, 0]
+    page = launch.compare(runs, epath.Path(root), 'Sweep: stand-ins')
+    assert str(page) == f'{root}/sweep.html'
+    assert capsys.readouterr().out == '3 runs: 1 waiting, 1 unmarked, 1 done\n'
+  assert contents(bucket) == contents(tmp_path / 'runs')
 
 
 def test_a_program_that_left_nothing_is_not_done(tmp_path):

@@ -10,7 +10,8 @@ import pytest
 from configs.paper import catalogue, published
 from configs.paper.tables import TABLES
 from experiments import paper_tables, program, reproduce
-from rdefense import records
+from rdefense import files, records
+from tests.experiments.contents import contents
 
 ROOT = Path(__file__).parents[2]
 PRESETS = ('small', 'paper', 'smoke')
@@ -150,6 +151,31 @@ def test_a_table_shows_ours_beside_the_papers(tmp_path):
   assert text.count('75.00') == 8
   for value in ('98.81, −23.81', '75.43, −0.43', '98.99', '92.20'):
     assert value in text
+
+
+def test_a_bucket_gets_the_same_runs(tmp_path, bucket, capsys):
+  pairs = reproduce.chosen(['figure5'], [], 'smoke')
+  for root in (str(tmp_path), bucket):
+    assert not reproduce.reproduce(pairs, 'smoke', program.folder('root', root))
+  found = contents(bucket)
+  assert found == contents(tmp_path)
+  assert {
+    'hardness_digits/hardness.json', 'hardness_digits/figure_5.png',
+    'index.html', 'reproduced.json',
+  } < found.keys()  # fmt: skip
+  assert 'done before' not in capsys.readouterr().out
+  reproduce.reproduce(pairs, 'smoke', program.folder('root', bucket))
+  assert '[1/1] done before' in capsys.readouterr().out
+
+
+def test_a_bucket_gets_the_same_table(tmp_path, bucket):
+  keys = published.row_keys('Table III', 'mnist', 'nat', 2)
+  for root in (tmp_path, bucket):
+    files.write_json(f'{root}/mnist_medoids/results.json', results(keys))
+    paper_tables.write_table(root, 'table3', 'mnist')
+  found = contents(bucket)
+  assert found == contents(tmp_path)
+  assert {'tables/table3_mnist.md', 'tables/table3_mnist.html'} < found.keys()
 
 
 @pytest.mark.slow

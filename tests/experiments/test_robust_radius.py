@@ -1,11 +1,13 @@
 """The program on radii: against the exact radius of a linear classifier."""
 
+from etils.epath import Path
 import jax
 import numpy as np
 import pytest
 
 from experiments import program, robust_radius
-from rdefense import attacks, data, defenses, deployed, losses
+from rdefense import attacks, data, defenses, deployed, evaluation, losses
+from tests.experiments.contents import contents
 
 LARGEST, STEPS, COUNT = 0.4, 5, 5
 CODES = np.float32([[0], [1]])
@@ -96,6 +98,41 @@ def test_a_run_of_more_images_goes_on(folder, rows, tmp_path):
   assert len(done) == 2 and len([*tmp_path.iterdir()]) == 3
   for name in set(rows) - {'radius/seconds'}:
     np.testing.assert_array_equal(again[name], rows[name])
+
+
+def test_a_bucket_gets_the_same_radii(folder, rows, bucket, monkeypatch):
+  measured(Path(bucket), 3)
+  measured(Path(bucket))
+  assert contents(bucket) == contents(folder)
+  nothing = lambda *_: pytest.fail('attacked again')
+  monkeypatch.setattr(evaluation, 'attack', nothing)
+  np.testing.assert_array_equal(
+    measured(Path(bucket))['radius/fooled'], rows['radius/fooled']
+  )
+
+
+# config_flags loads a file of configs in a way that Python is to drop.
+@pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
+def test_the_program_writes_to_a_bucket_what_it_writes_here(
+  rows, tmp_path, bucket, monkeypatch
+):
+  monkeypatch.setattr(robust_radius, 'brackets', lambda *_, **__: rows)
+  monkeypatch.setattr(
+    robust_radius, 'pipelines', lambda *_: lambda name: ('plain', TARGET)
+  )
+  for workdir in (tmp_path, bucket):
+    program.call(
+      robust_radius.main,
+      ['robust_radius', '--config=configs/digits.py:smoke',
+       '--setting=disc_adv_re',
+       f'--workdir={workdir}'],
+    )  # fmt: skip
+  found = contents(bucket)
+  assert found == contents(tmp_path)
+  assert found.keys() == {
+    'codebook.npz', 'config.json', 'radii.html', 'radii.json', 'radii.md',
+    'radii.png',
+  }  # fmt: skip
 
 
 def test_without_codes_there_is_no_certificate(tmp_path):

@@ -4,7 +4,7 @@ from absl.flags import FLAGS
 from absl.testing import flagsaver
 import pytest
 
-from experiments import study_flags
+from experiments import program, study_flags
 
 
 def test_a_bucket_needs_what_reads_buckets(monkeypatch):
@@ -15,7 +15,7 @@ def test_a_bucket_needs_what_reads_buckets(monkeypatch):
     def exists(self):
       raise ImportError('Please install gcsfs')
 
-  monkeypatch.setattr(study_flags, 'Path', Unreadable)
+  monkeypatch.setattr(program, 'Path', Unreadable)
   FLAGS(['program'])
   with flagsaver.flagsaver(workdir='gs://bucket/run'):
     with pytest.raises(ValueError, match='gs://bucket/run is in a bucket'):
