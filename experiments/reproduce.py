@@ -37,7 +37,10 @@ from rdefense import provenance
 __all__ = ['check_device', 'chosen', 'reproduce']
 
 _WHAT = flags.DEFINE_list('what', [], 'Tables and figures, or `all`.')
-_DATASET = flags.DEFINE_list('dataset', [], 'Data sets; all if empty.')
+# A string, as that of `experiments.hardness`, which runs in this process.
+_DATASET = flags.DEFINE_string(
+  'dataset', '', 'Data sets, by commas; all if empty.'
+)
 _PRESET = flags.DEFINE_enum(
   'preset', 'small', ['small', 'paper', 'smoke'], 'How large.'
 )
@@ -180,7 +183,8 @@ def main(argv):
   preset = _PRESET.value
   default = 'runs' if preset == 'small' else f'runs/{preset}'
   root = program.folder('root', _ROOT.value or default)
-  pairs = chosen(_WHAT.value, _DATASET.value, preset)
+  datasets = [name for name in _DATASET.value.split(',') if name]
+  pairs = chosen(_WHAT.value, datasets, preset)
   if not (_DRY.value or _ANYWAY.value):
     check_device(preset, jax.default_backend())
   begin = time.time()
