@@ -17,7 +17,10 @@ import pytest
 matplotlib.use('Agg')
 
 # The same examples in every run: a failure is there again for who looks at it.
-hypothesis.settings.register_profile('repeatable', derandomize=True)
+# Without a deadline: on a busy machine any example may take long.
+hypothesis.settings.register_profile(
+  'repeatable', derandomize=True, deadline=None
+)
 hypothesis.settings.load_profile('repeatable')
 
 # Eight CPU devices, so that sharded code is tested on any machine.

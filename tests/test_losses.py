@@ -57,7 +57,7 @@ COMPILED = {
 
 
 @pytest.mark.parametrize('name', LOSSES)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(logits=LOGITS, label=LABELS)
 def test_value_and_gradient_are_the_formula_of_the_docstring(
   name, logits, label
@@ -75,7 +75,7 @@ def test_value_and_gradient_are_the_formula_of_the_docstring(
   np.testing.assert_allclose(got[1], grad, rtol=1e-4, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(logits=LOGITS, label=LABELS)
 def test_margin_is_negative_exactly_where_the_prediction_is_another(
   logits, label

@@ -65,7 +65,7 @@ def test_curves_are_labelled_where_they_end_without_overlap():
   assert min(np.diff(heights)) >= 6
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=9))
 def test_labels_keep_their_distance_their_order_and_the_axes(heights):
   heights = sorted(heights)
@@ -168,7 +168,7 @@ def test_training_curves_have_a_panel_a_measured_quantity():
     plots.training_curves([{'loss': 1.0}])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=130))
 def test_running_mean_is_the_mean_of_a_centred_window(values):
   reach = len(values) // 40

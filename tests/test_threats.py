@@ -96,7 +96,7 @@ def test_projection_is_the_nearest_point_of_ball_and_box(norm, seed):
 
 
 @every_norm
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(x=IMAGES, z=ANYWHERE, eps=RADII)
 def test_projection_is_feasible_and_idempotent(norm, x, z, eps):
   once = PROJECT[norm](z, x, eps)
@@ -107,7 +107,7 @@ def test_projection_is_feasible_and_idempotent(norm, x, z, eps):
 
 
 @every_norm
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(x=IMAGES, z=ANYWHERE, w=IMAGES, eps=RADII)
 def test_no_point_of_the_set_lies_beyond_the_projection(norm, x, z, w, eps):
   # p is the projection of z exactly if <z - p, w - p> <= 0 for all w inside.
@@ -119,7 +119,7 @@ def test_no_point_of_the_set_lies_beyond_the_projection(norm, x, z, w, eps):
 
 
 @every_norm
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(x=IMAGES, w=IMAGES, eps=RADII)
 def test_points_inside_stay_to_the_bit(norm, x, w, eps):
   # A thousandth within the ball: 1e-6, more than float32 rounds by.

@@ -14,7 +14,7 @@ from rdefense.defenses.colors import colors_from_histogram, colors_from_images
 from rdefense.defenses.discretize import nearest_code
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 500), min_size=2, max_size=12))
 def test_sigma_has_the_largest_likelihood(counts):
   counts = np.array(counts)

@@ -15,7 +15,7 @@ CODES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
   st.integers(1, 10**8), st.integers(2, 256), st.floats(1e-9, 0.99),
   st.integers(1, 7),
@@ -27,7 +27,7 @@ def test_hoeffding_over_all_values_leaves_delta(n, levels, delta, channels):
   assert left <= math.log(delta) + 1e-9
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
   st.floats(0.1, 50), st.floats(0.01, 1), st.integers(2, 300),
   st.floats(0, 0.999),
@@ -59,7 +59,7 @@ def test_promised_begins_where_both_premises_hold():
   assert guarantee.promised(narrow, 10**12, 0.05) is None
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(CODES, CODES, st.integers(0, 6))
 def test_matching_is_that_of_all_permutations(codes, truth, nu):
   codes, truth = np.array(codes), np.array(truth)

@@ -51,7 +51,7 @@ def test_offsets_have_the_enumerated_probabilities(model):
       assert got[pixel] == pytest.approx(p, rel=1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.floats(0.2, 50), st.integers(0, 60))
 def test_the_law_has_the_ratios_of_a_gaussian_and_adds_up(sigma, reach):
   law = idealized.noise_law(sigma, reach)

@@ -18,7 +18,7 @@ def some_colors(seed, num_channels, n=60, span=256):
   return colors_from_histogram(values, rng.integers(1, 1000, n))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
   st.integers(0, 2**32 - 1), st.sampled_from([1, 2]), st.integers(0, 300)
 )

@@ -15,7 +15,7 @@ from rdefense.analysis.robust_radius import Bracket
 RADII = st.lists(st.floats(-0.5, 2), min_size=1, max_size=8)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(RADII, st.integers(0, 12))
 def test_a_perfect_attack_is_bracketed(truth, num_steps):
   truth = np.array(truth)
@@ -36,7 +36,7 @@ def test_a_perfect_attack_is_bracketed(truth, num_steps):
   np.testing.assert_array_equal(width, 0.5**num_steps)  # exact in binary
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1))
 def test_any_attack_leaves_a_bracket_of_what_it_said(seed):
   rng, said = np.random.default_rng(seed), {0: {}, 1: {}, 2: {}}

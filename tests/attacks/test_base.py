@@ -69,9 +69,12 @@ def test_a_step_that_is_not_stale_is_not_evaluated(key):
 def test_run_is_its_steps_one_after_another(key):
   attack = descent()
   outcome, info = jax.jit(run(attack, 3))(key, X, 0)
-  state, _ = begin(attack, key, X, 0)
+  following = jax.jit(
+    lambda key, i, state: step(attack, key, i, state, X, 0)[:2]
+  )
+  state, _ = jax.jit(lambda key: begin(attack, key, X, 0))(key)
   for i in range(3):
-    state, each, _ = step(attack, key, i + 1, state, X, 0)
+    state, each = following(key, i + 1, state)
     np.testing.assert_allclose(info.distance[i], each.distance, rtol=1e-6)
     np.testing.assert_allclose(info.margin[i], each.margin, atol=1e-6)
   np.testing.assert_allclose(outcome.z, state.z, rtol=1e-6)
@@ -81,14 +84,14 @@ def test_run_is_its_steps_one_after_another(key):
   'num_steps, moved', [(0, 0.0), (1, 0.05), (3, 0.15), (7, 0.2)]
 )
 def test_each_step_goes_its_length_until_the_ball_ends(key, num_steps, moved):
-  outcome, info = run(descent(), num_steps)(key, X, 0)
+  outcome, info = jax.jit(run(descent(), num_steps))(key, X, 0)
   np.testing.assert_allclose(X - outcome.z, moved, atol=1e-6)
   assert info.distance.shape == (num_steps,)
 
 
 def test_next_is_one_step_ahead_of_last(key):
-  ahead, _ = run(descent(keep='next'), 1)(key, X, 0)
-  last, _ = run(descent(keep='last'), 2)(key, X, 0)
+  ahead, _ = jax.jit(run(descent(keep='next'), 1))(key, X, 0)
+  last, _ = jax.jit(run(descent(keep='last'), 2))(key, X, 0)
   np.testing.assert_allclose(ahead.z, last.z, atol=1e-6)
 
 
@@ -99,8 +102,8 @@ def test_skipped_evaluations_change_nothing(key):
   def always(key, state, x):
     return skipping.move(key, state, x)[0], jnp.bool_(True)
 
-  outcome, info = run(skipping, 4)(key, X, 0)
-  full, full_info = run(skipping._replace(move=always), 4)(key, X, 0)
+  outcome, info = jax.jit(run(skipping, 4))(key, X, 0)
+  full, full_info = jax.jit(run(skipping._replace(move=always), 4))(key, X, 0)
   np.testing.assert_allclose(outcome.z, full.z, atol=1e-6)
   np.testing.assert_allclose(outcome.margin, full.margin, atol=1e-6)
   np.testing.assert_allclose(info.value, full_info.value, atol=1e-6)

@@ -70,7 +70,8 @@ def attacked(recipe, num_parts, defense=None):
     recipe, lambda x: linear(W, x), defense or noisy(None, 40.0), linf(0.3)
   )
   x = jnp.full(SHAPE, 0.5)
-  return run(attack, recipe.num_steps, num_parts)(jax.random.key(2), x, 0)[0]
+  fn = jax.jit(run(attack, recipe.num_steps, num_parts))
+  return fn(jax.random.key(2), x, 0)[0]
 
 
 def test_chunks_side_by_side_are_the_same_attack():

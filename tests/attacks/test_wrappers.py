@@ -31,11 +31,20 @@ def descent(start='clean', keep='last', step_size=0.06):
   return pgd(oracle, tx, threats.linf(0.3), start, keep)
 
 
+def compiled(attack):
+  """Where the attack begins, and its step, on the example X."""
+  return (
+    jax.jit(lambda key: begin(attack, key, X, 0)[0]),
+    jax.jit(lambda key, i, state: step(attack, key, i, state, X, 0)[0]),
+  )
+
+
 def trajectory(attack, key, num_steps):
-  state, _ = begin(attack, key, X, 0)
+  first, following = compiled(attack)
+  state = first(key)
   outcomes = [attack.outcome(state, X)]
   for i in range(num_steps):
-    state, *_ = step(attack, key, i + 1, state, X, 0)
+    state = following(key, i + 1, state)
     outcomes.append(attack.outcome(state, X))
   return outcomes
 
@@ -53,12 +62,12 @@ def test_an_example_freezes_at_its_first_success(key):
 
 def test_a_frozen_example_asks_for_no_evaluation(key):
   attack = stop_when_fooled(descent())
-  state, _ = begin(attack, key, X, 0)
-  asked = []
+  first, following = compiled(attack)
+  stale = jax.jit(lambda key, state: attack.move(key, state, X)[1])
+  state, asked = first(key), []
   for i in range(4):
-    _, stale = attack.move(key, state, X)
-    asked.append(bool(stale))
-    state, *_ = step(attack, key, i + 1, state, X, 0)
+    asked.append(bool(stale(key, state)))
+    state = following(key, i + 1, state)
   assert asked == [True, True, False, False]
 
 
@@ -74,7 +83,7 @@ def test_what_is_misclassified_at_once_never_moves(key):
 
 def test_restarts_submit_the_copy_of_smallest_margin(key):
   attack = descent('random', 'best', 0.0)
-  best, info = run(restarts(attack, 5), 1)(key, X, 0)
+  best, info = jax.jit(run(restarts(attack, 5), 1))(key, X, 0)
   starts = [
     attack.init(jax.random.fold_in(start_key(key), r), X, 0).z
     for r in range(5)
@@ -92,7 +101,7 @@ def test_restarts_submit_the_copy_of_smallest_margin(key):
 def test_more_restarts_are_never_worse(key):
   attack = descent('random', 'best')
   margins = [
-    float(run(restarts(attack, num), 1)(key, X, 0)[0].margin)
+    float(jax.jit(run(restarts(attack, num), 1))(key, X, 0)[0].margin)
     for num in (1, 4)
   ]
   assert margins == sorted(margins, reverse=True)

@@ -42,7 +42,7 @@ def points(rng, low, high, count):
 
 
 @every_network
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), width=st.sampled_from([0.0, 1e-3, 0.1, 1.0]))
 def test_no_sampled_point_escapes(name, seed, width):
   rng = np.random.default_rng(seed)

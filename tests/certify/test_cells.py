@@ -51,7 +51,7 @@ def test_axes_refuse_what_is_no_grid():
   assert axes(np.array([[0.2], [0.1], [0.9]]))[0].tolist() == [0.1, 0.2, 0.9]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(CODES, st.floats(0, 1), st.floats(0.05, 0.4), st.floats(0.01, 0.3))
 def test_divergences_are_worst_at_an_end(codes, value, sigma, eps):
   """What the module claims for KL and Renyi, on a grid inside the ball."""

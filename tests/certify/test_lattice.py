@@ -35,7 +35,7 @@ def near(rng, num_channels, k=4, span=9):
   return rng.permutation(every)[:k], rng.integers(0, span, num_channels)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
   levels=st.lists(st.integers(0, 255), min_size=2, max_size=6, unique=True),
   pixel=st.integers(0, 255),

@@ -46,7 +46,7 @@ IMAGES = st.lists(st.integers(0, 255), min_size=1, max_size=5)
 SHARES = st.floats(0.3, 0.9999)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
   IMAGES, st.sampled_from([0.08, 0.15, 0.3]), st.sampled_from([0.03, 0.1, 0.3]),
   st.sampled_from([(0.0, 1.0), (0.1, 0.5, 0.9)]), SHARES,
@@ -113,7 +113,7 @@ def test_batch_changes_nothing():
     np.testing.assert_allclose(alone[0], together[i], rtol=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 255), min_size=4, max_size=30), SHARES)
 def test_never_below_what_divergences_allow(pixels, share):
   image = np.float32(pixels).reshape(1, 1, -1, 1) / np.float32(255)

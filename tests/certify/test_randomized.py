@@ -28,7 +28,7 @@ def _laws(image, codes):
   return found
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
   st.lists(st.floats(0, 1), min_size=2, max_size=5), st.integers(0, 10_000),
   st.sampled_from([0.02, 0.1, 0.25]),

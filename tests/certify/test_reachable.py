@@ -57,7 +57,7 @@ def test_the_pairwise_set_lies_within_the_triangles(norm):
   assert narrow.sum() < 0.9 * wide.sum()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
   x=st.floats(0, 1, width=32),
   eps=st.floats(0, 0.4),

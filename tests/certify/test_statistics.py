@@ -14,7 +14,7 @@ COUNTS = st.integers(1, 3000).flatmap(
 LEVELS = st.sampled_from([0.5, 0.9, 0.95, 0.99, 0.999])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(COUNTS, LEVELS)
 def test_interval_is_that_of_scipy(count, confidence):
   successes, total = count
@@ -31,7 +31,7 @@ def test_interval_is_that_of_scipy(count, confidence):
   )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(COUNTS, LEVELS)
 def test_ends_solve_the_tail_equations(count, confidence):
   successes, total = count
@@ -49,7 +49,7 @@ def test_ends_solve_the_tail_equations(count, confidence):
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(1, 60), st.integers(0, 10_000), LEVELS)
 def test_interval_covers_the_truth_often_enough(total, parts, confidence):
   truth = parts / 10_000
@@ -124,7 +124,7 @@ def test_the_printed_form_claims_more_than_the_data_support():
     assert printed > statistics.lower_bound(count, 10_000)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(COUNTS, st.sampled_from([0.001, 0.01, 0.2]))
 def test_one_sided_bounds_are_scipys(count, delta):
   successes, total = count

@@ -1,6 +1,6 @@
 """Simultaneous bounds from votes: coverage, SciPy, and the vote itself."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from scipy import stats
 from rdefense.certify import votes
 
 
-@settings(deadline=None)
 @given(
   st.lists(st.integers(0, 300), min_size=2, max_size=6).filter(
     lambda counts: sum(counts) >= 20

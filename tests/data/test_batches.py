@@ -1,4 +1,4 @@
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 import jax
 import jax.numpy as jnp
@@ -39,7 +39,6 @@ def _check_batch(batch, arrays, batch_size):
   np.testing.assert_array_equal(batch.label, arrays.labels[batch.index])
 
 
-@settings(deadline=None)
 @given(size=sizes, batch_size=batch_sizes)
 def test_batches_hold_each_example_once_in_order(size, batch_size):
   arrays = _arrays(size)
@@ -51,7 +50,6 @@ def test_batches_hold_each_example_once_in_order(size, batch_size):
   np.testing.assert_array_equal(masked, np.arange(size))
 
 
-@settings(deadline=None)
 @given(data=st.data(), size=sizes, batch_size=batch_sizes)
 def test_batches_follow_indices(data, size, batch_size):
   indices = data.draw(st.lists(st.integers(0, size - 1), max_size=60))
@@ -62,7 +60,6 @@ def test_batches_follow_indices(data, size, batch_size):
   assert [i for b in found for i in b.index[b.mask]] == indices
 
 
-@settings(deadline=None)
 @given(size=sizes, batch_size=batch_sizes)
 def test_only_the_end_of_the_last_batch_is_padding(size, batch_size):
   *full, last = batches(_arrays(size), batch_size)
@@ -98,7 +95,6 @@ def test_batch_goes_through_jit_as_it_is():
   assert [leaf.dtype for leaf in leaves] == [a.dtype for a in batch]
 
 
-@settings(deadline=None)
 @given(data=st.data(), size=sizes)
 def test_gather_takes_rows_in_order_without_padding(data, size):
   rows = data.draw(st.lists(st.integers(0, size - 1), max_size=30))
@@ -110,7 +106,6 @@ def test_gather_takes_rows_in_order_without_padding(data, size):
   assert batch.mask.all()
 
 
-@settings(deadline=None)
 @given(seed=seeds, epoch=st.integers(0, 1000), size=sizes)
 def test_epoch_indices_are_a_repeatable_permutation(seed, epoch, size):
   order = epoch_indices(seed, epoch, size)
@@ -137,7 +132,6 @@ def test_epoch_order_is_frozen():
   np.testing.assert_array_equal(epoch_indices(3, 7, 10), expected)
 
 
-@settings(deadline=None)
 @given(
   seed=seeds, size=sizes, batch_size=batch_sizes, num_steps=st.integers(1, 20)
 )
@@ -158,7 +152,6 @@ def test_training_steps_read_the_epochs_one_after_another(
   assert counts.max() - counts.min() <= 1
 
 
-@settings(deadline=None)
 @given(
   seed=seeds, size=sizes, batch_size=batch_sizes, step=st.integers(0, 10**9)
 )

@@ -19,7 +19,7 @@ IMAGES = hnp.arrays(
 
 
 @given(IMAGES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_colors_agree_with_a_plain_count(images):
   colors = colors_from_images(images)
   pixels = [tuple(p) for p in images.reshape(-1, images.shape[-1]).tolist()]
@@ -41,7 +41,7 @@ def test_histogram_path_agrees_with_sorting(channels):
 
 
 @given(IMAGES, st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_histogram_is_the_same_for_permuted_images_and_weights(images, random):
   order = list(range(len(images)))
   random.shuffle(order)

@@ -46,7 +46,7 @@ def literal_algorithm_1(images, num_codes, reach, rho):
 
 
 @given(images_of(top=12), st.integers(2, 6), st.integers(1, 6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_density_agrees_with_the_literal_algorithm(images, num_codes, reach):
   book = density.density(images, num_codes, reach / 255)
   assert levels(book) == literal_algorithm_1(
@@ -59,7 +59,7 @@ def test_density_agrees_with_the_literal_algorithm(images, num_codes, reach):
   st.integers(1, 4),
   st.sampled_from(['box', 'gaussian']),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_smooth_densities_agree_with_the_literal_algorithm(
   images, width, kernel
 ):
@@ -104,7 +104,7 @@ def test_smooth_densities_of_untied_colours(kernel, channels):
 
 
 @given(images_of(max_channels=1), st.integers(1, 60))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_density_codes_are_apart_and_cover_all(images, reach):
   book = density.density(images, 300, reach / 255)
   grey = np.array(levels(book))

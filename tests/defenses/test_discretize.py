@@ -90,7 +90,7 @@ FLOATS = hnp.arrays(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(x=FLOATS, num_levels=st.sampled_from([2, 3, 7, 16, 256]))
 def test_binning_is_the_formula_in_exact_arithmetic(x, num_levels):
   got = levels_of(binning(num_levels).apply(KEY, x), num_levels)
@@ -105,7 +105,7 @@ def test_binning_is_the_formula_in_exact_arithmetic(x, num_levels):
       assert index == level(value, num_levels)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(x=FLOATS, num_levels=st.sampled_from([2, 3, 7, 16, 256]))
 def test_binning_twice_is_binning_once(x, num_levels):
   apply = binning(num_levels).apply
@@ -160,7 +160,7 @@ def grid_images(num_channels):
 
 @pytest.mark.parametrize('num_channels', [1, 3])
 @pytest.mark.parametrize('norm', METRIC)
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_nearest_code_is_scipys_and_ties_go_to_the_lowest_index(
   norm, num_channels, data
@@ -176,7 +176,7 @@ def test_nearest_code_is_scipys_and_ties_go_to_the_lowest_index(
   np.testing.assert_array_equal(got, codes[index].reshape(x.shape))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
   codes=codebooks(2),
   x=hnp.arrays(np.float32, (2, 3, 2), elements=st.floats(0, 1, width=32)),
@@ -392,7 +392,7 @@ def test_thermometer_ramps_meet_the_steps_at_their_ends():
   assert middle.ravel().tolist() == [1, 0.5, 0, 0]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(x=FLOATS)
 def test_thermometer_digits_never_rise_with_the_level(x):
   for fn in thermometer(5):

@@ -58,7 +58,7 @@ def rows_of(colors, codebook):
 
 
 @given(colors_of(), st.integers(2, 3), st.sampled_from(sorted(METRICS)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_medoids_agree_with_all_subsets(colors, num_codes, norm):
   if len(colors.counts) < num_codes:
     return
@@ -87,7 +87,7 @@ def test_no_single_swap_lowers_the_cost(norm):
 
 
 @given(colors_of(max_size=10, channels=1), st.integers(2, 4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_exact_1d_agrees_with_all_subsets(colors, num_codes):
   book = medoids.medoids_exact_1d(colors, num_codes)
   assert book.provenance['cost']['total'] == pytest.approx(
@@ -97,7 +97,7 @@ def test_exact_1d_agrees_with_all_subsets(colors, num_codes):
 
 
 @given(colors_of(max_size=60, channels=1), st.integers(2, 4))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_medoids_never_beat_the_exact_optimum(colors, num_codes):
   exact = medoids.medoids_exact_1d(colors, num_codes)
   book = medoids.medoids(jax.random.key(2), colors, num_codes, num_restarts=3)

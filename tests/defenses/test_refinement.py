@@ -25,7 +25,7 @@ def test_exact_recentring_agrees_with_all_members(blobs):
   st.booleans(),
   st.integers(0, 99),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_reassigning_a_few_agrees_with_assigning_all(
   blobs, norm, num_moved, nearby, seed
 ):
