@@ -93,7 +93,7 @@ def _paper_b(what: str) -> tuple[str, ...]:
       ]
       return tuple(attacked)
     case 'b_table2b':
-      return ('nips17/randmix/eps8/transfer', 'nips17/*/eps8/transfer*')
+      return ('nips17_transfer/randmix/eps8/transfer', 'nips17_transfer/*')
     case 'b_figure2':
       names = ('randdisc', 'randmix', 'gaussian', 'base')
       return (

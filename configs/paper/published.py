@@ -160,6 +160,24 @@ PAPER_B = {
   'nips17/randmix/eps1/paper_b': (60.7, 'B, Table 2(a)'),
   'nips17/randmix/eps2/paper_b': (48.3, 'B, Table 2(a)'),
   'nips17/randmix/eps4/paper_b': (28.3, 'B, Table 2(a)'),
+  # Prose: the centres {64, 192}^3 for all images; CW of kappa 50.
+  'nips17/randmix_fixed/eps1/paper_b': (51.7, 'B, prose'),
+  'nips17/randmix_fixed/eps2/paper_b': (33.6, 'B, prose'),
+  'nips17/randmix_fixed/eps4/paper_b': (15.9, 'B, prose'),
+  'nips17/randmix/eps1/paper_b_cw': (61.0, 'B, prose'),
+  'nips17/randmix/eps2/paper_b_cw': (49.0, 'B, prose'),
+  'nips17/randmix/eps4/paper_b_cw': (26.4, 'B, prose'),
+  # Table 2(b): k = 10, sigma = tau = 16/255; of its three attacks the one by
+  # the method of ours, momentum on an ensemble.
+  'nips17_transfer/base/clean': (97.1, 'B, prose'),
+  'nips17_transfer/randdisc/clean': (88.6, 'B, prose'),
+  'nips17_transfer/randmix/clean': (92.7, 'B, prose'),
+  'nips17_transfer/bitdepth/eps8/transfer': (61.2, 'B, Table 2(b), 1st'),
+  'nips17_transfer/jpeg/eps8/transfer': (65.0, 'B, Table 2(b), 1st'),
+  'nips17_transfer/tvm/eps8/transfer': (58.6, 'B, Table 2(b), 1st'),
+  'nips17_transfer/gaussian/eps8/transfer': (69.1, 'B, Table 2(b), 1st'),
+  'nips17_transfer/randdisc/eps8/transfer': (72.4, 'B, Table 2(b), 1st'),
+  'nips17_transfer/randmix/eps8/transfer': (69.8, 'B, Table 2(b), 1st'),
 }
 
 PUBLISHED = PAPER_A | PAPER_B
