@@ -33,6 +33,7 @@ test: lint
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check -q
 	$(BIN)/mypy
 
 format: $(VENV)/installed-test

@@ -25,17 +25,26 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   chosen = study.words(arg, preset=('small', 'paper', 'smoke'))
   preset = chosen['preset']
   size, epochs = {
-    'small': ('small', 45), 'paper': ('large', 250), 'smoke': ('tiny', 0)
+    'small': ('small', 45),
+    'paper': ('large', 250),
+    'smoke': ('tiny', 0),
   }[preset]
   run = study.model_run(
-    'certified', defense='discretized', batch_size=128,
-    num_steps=epochs * _NUM_TRAINING // 128 or 4, learning_rate=5e-3,
-    clip_norm=10.0, eps_start=0.02, eps_ramp=0.5, natural_weight=0.5,
+    'certified',
+    defense='discretized',
+    batch_size=128,
+    num_steps=epochs * _NUM_TRAINING // 128 or 4,
+    learning_rate=5e-3,
+    clip_norm=10.0,
+    eps_start=0.02,
+    eps_ramp=0.5,
+    natural_weight=0.5,
     augment={'padding': 2 if preset != 'smoke' else 1, 'flip': False},
   )
   names = {f'certified_{10 * eps:02.0f}': eps for eps in _RADII}
   config = study.of_defenses(
-    'certified_mnist', 'mnist',
+    'certified_mnist',
+    'mnist',
     {'name': 'gowal_cnn', 'size': size, 'init': 'interval'},
     eps=max(_RADII),
     runs={name: run | {'eps': eps} for name, eps in names.items()},
@@ -49,7 +58,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     },
     attacks={
       'adaptive': study.attack_run(
-        'adaptive', num_examples=1000, num_steps=16, alphas=(4.0, 10.0),
+        'adaptive',
+        num_examples=1000,
+        num_steps=16,
+        alphas=(4.0, 10.0),
         radii=_RADII,
       )
     },

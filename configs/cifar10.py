@@ -23,8 +23,17 @@ from configs import study
 
 # Algorithm 1's r in grey levels, by the number of codes (Table II).
 RADII = {
-  2: 64, 5: 64, 10: 64, 50: 48, 100: 16, 200: 16, 300: 16, 500: 16,
-  8: 64, 16: 64, 32: 48,  # not in the paper
+  2: 64,
+  5: 64,
+  10: 64,
+  50: 48,
+  100: 16,
+  200: 16,
+  300: 16,
+  500: 16,
+  8: 64,
+  16: 64,
+  32: 48,  # not in the paper
 }
 # Words of all studies of colour images.
 CHOICES = {
@@ -58,14 +67,18 @@ def color_like(
   curve = tuple(e / 255 for e in (1, 2, 4, 6))
   few = 0 if paper else 200
   steps = {
-    'num_steps': 40, 'step_size': 2 / 255, 'at_most_eps': 0.5, 'curve': curve,
+    'num_steps': 40,
+    'step_size': 2 / 255,
+    'at_most_eps': 0.5,
+    'curve': curve,
     'curve_examples': few,
   }
   runs = _paper(eps) if paper else _small(num_steps)
   config = study.six_settings(
     dataset,
     {
-      'name': 'wide_resnet', 'width': 10 if paper else 1,
+      'name': 'wide_resnet',
+      'width': 10 if paper else 1,
       'units': 5 if paper else 1,
     },
     eps,
@@ -113,12 +126,15 @@ def with_codes(config, codebook: str, num_codes: int) -> None:
 def _small(num_steps: int) -> dict:
   """Two large steps under an eps ramp; re-training is short."""
   momentum = {
-    'optimizer': 'momentum', 'learning_rate': 0.1, 'weight_decay': 5e-4,
+    'optimizer': 'momentum',
+    'learning_rate': 0.1,
+    'weight_decay': 5e-4,
     'augment': {'padding': 2, 'flip': True},
   }
   pgd = {'num_steps': 2, 'step_size': 0.6, 'alpha': ALPHA}
   again = momentum | {
-    'learning_rate': 0.02, 'defense': 'discretized',
+    'learning_rate': 0.02,
+    'defense': 'discretized',
     'num_steps': num_steps // 8,
   }
   return {
@@ -127,22 +143,26 @@ def _small(num_steps: int) -> dict:
       'adversarial', num_steps=num_steps, eps_ramp=0.3, attack=pgd, **momentum
     ),
     'nat_re': study.model_run('natural', begin='nat', **again),
-    'adv_re': study.model_run(
-      'adversarial', begin='adv', attack=pgd, **again
-    ),
+    'adv_re': study.model_run('adversarial', begin='adv', attack=pgd, **again),
   }
 
 
 def _paper(eps: float) -> dict:
   """PROTOCOL A7; re-training goes on for about 10,000 steps, slots kept."""
   momentum = {
-    'optimizer': 'momentum', 'learning_rate': 0.1, 'weight_decay': 2e-4,
-    'schedule': 'steps', 'boundaries': (40_000, 60_000), 'batch_size': 128,
+    'optimizer': 'momentum',
+    'learning_rate': 0.1,
+    'weight_decay': 2e-4,
+    'schedule': 'steps',
+    'boundaries': (40_000, 60_000),
+    'batch_size': 128,
     'augment': {'padding': 2, 'flip': True},
   }
   pgd = {'num_steps': 7, 'step_size': 2 / 255 / eps, 'alpha': ALPHA}
   again = momentum | {
-    'defense': 'discretized', 'keep_optimizer': True, 'num_steps': 80_001
+    'defense': 'discretized',
+    'keep_optimizer': True,
+    'num_steps': 80_001,
   }
   return {
     'nat': study.model_run('natural', num_steps=70_000, **momentum),

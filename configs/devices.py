@@ -47,16 +47,26 @@ def _tpu(bfloat16, bandwidth, link, source) -> Chip:
 
 CHIPS = {
   'A100': _gpu(
-    156 * T, 19.5 * T, 312 * T, 2039 * G, 300 * G,
+    156 * T,
+    19.5 * T,
+    312 * T,
+    2039 * G,
+    300 * G,
     'NVIDIA A100 80GB SXM data sheet, 2021',
   ),
   'H100': _gpu(
-    494.7 * T, 66.9 * T, 989.4 * T, 3350 * G, 450 * G,
+    494.7 * T,
+    66.9 * T,
+    989.4 * T,
+    3350 * G,
+    450 * G,
     'NVIDIA H100 SXM5 data sheet and white paper, 2023',
   ),
   # 1,600 Gbit/s of interconnect, both directions of four links.
   'TPU v5e': _tpu(
-    197 * T, 819 * G, 100 * G,
+    197 * T,
+    819 * G,
+    100 * G,
     'Google Cloud documentation, TPU v5e, 2024',
   ),
 }

@@ -37,7 +37,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         'natural', begin='nat', defense='discretized', num_steps=steps
       ),
       'adv_re': study.model_run(
-        'adversarial', begin='adv', defense='discretized', num_steps=steps,
+        'adversarial',
+        begin='adv',
+        defense='discretized',
+        num_steps=steps,
         attack=re_pgd,
       ),
     },

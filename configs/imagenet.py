@@ -23,9 +23,7 @@ _ADVERSARIAL = 'ens_adv_inception_resnet_v2.h5'
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   """`arg`: a preset, a codebook, a number of codes, natural or adversarial."""
-  chosen = study.words(
-    arg, **cifar10.CHOICES, base=('natural', 'adversarial')
-  )
+  chosen = study.words(arg, **cifar10.CHOICES, base=('natural', 'adversarial'))
   preset, num_codes = chosen['preset'], int(chosen['k'][1:])
   paper, natural = preset == 'paper', chosen['base'] == 'natural'
   eps, num_steps = (1 / 255, 1) if natural else (4 / 255, 10)
@@ -34,12 +32,17 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     model = model | {'weights': _ADVERSARIAL}
   few = 0 if paper else 50
   steps = {
-    'num_steps': num_steps, 'step_size': 1 / 255, 'num_examples': few,
+    'num_steps': num_steps,
+    'step_size': 1 / 255,
+    'num_examples': few,
     'curve_examples': few,
   }
   base = 'nat' if natural else 'adv'
   config = study.of_defenses(
-    'nips17', 'nips17', model, eps,
+    'nips17',
+    'nips17',
+    model,
+    eps,
     runs={},
     defenses=study.six_defenses(),
     settings={
@@ -52,7 +55,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         'paper_a', ('transformed',), alpha=cifar10.ALPHA, **steps
       ),
       'adaptive': study.attack_run(
-        'adaptive', num_examples=few and 20, num_steps=10,
+        'adaptive',
+        num_examples=few and 20,
+        num_steps=10,
         alphas=(cifar10.ALPHA,),
       ),
     },

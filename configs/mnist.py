@@ -42,7 +42,9 @@ def mnist_like(
   config = study.six_settings(
     dataset,
     {
-      'name': 'mnist_cnn', 'widths': (32, 64), 'hidden': 1024,
+      'name': 'mnist_cnn',
+      'widths': (32, 64),
+      'hidden': 1024,
       'init': 'paper' if chosen['preset'] == 'paper' else 'he',
     },
     eps,
@@ -52,11 +54,17 @@ def mnist_like(
         'pgd', ('plain',), curve=curve, curve_examples=200, step_size=0.01
       ),
       'paper_a': study.attack_run(
-        'paper_a', ('transformed',), curve=curve, curve_examples=200,
-        step_size=0.01, alpha=10.0,
+        'paper_a',
+        ('transformed',),
+        curve=curve,
+        curve_examples=200,
+        step_size=0.01,
+        alpha=10.0,
       ),
       'adaptive': study.attack_run(
-        'adaptive', num_examples=1000, num_steps=16,
+        'adaptive',
+        num_examples=1000,
+        num_steps=16,
         alphas=(4.0, 10.0),
       ),
     },
@@ -83,16 +91,27 @@ def _small(eps: float, train_steps: int) -> dict:
       'adversarial', num_steps=3000, eps_ramp=0.4, **adversarial
     ),
     'adv': study.model_run(
-      'adversarial', begin='adv_fast', num_steps=1500, batch_size=100,
-      learning_rate=1e-3, attack=pgd5,
+      'adversarial',
+      begin='adv_fast',
+      num_steps=1500,
+      batch_size=100,
+      learning_rate=1e-3,
+      attack=pgd5,
     ),
     'nat_re': study.model_run(
-      'natural', begin='nat', defense='discretized', num_steps=600,
+      'natural',
+      begin='nat',
+      defense='discretized',
+      num_steps=600,
       learning_rate=5e-4,
     ),
     'adv_re': study.model_run(
-      'adversarial', begin='adv', defense='discretized', num_steps=800,
-      eps_ramp=0.25, **adversarial | {'learning_rate': 5e-4},
+      'adversarial',
+      begin='adv',
+      defense='discretized',
+      num_steps=800,
+      eps_ramp=0.25,
+      **adversarial | {'learning_rate': 5e-4},
     ),
   }
 
@@ -116,8 +135,11 @@ def _paper(eps: float, train_steps: int) -> dict:
       'natural', begin='nat', num_steps=35_000, **again
     ),
     'adv_re': study.model_run(
-      'adversarial', begin='adv', num_steps=110_000,
-      attack=pgd | {'name': 'paper_a'}, **again,
+      'adversarial',
+      begin='adv',
+      num_steps=110_000,
+      attack=pgd | {'name': 'paper_a'},
+      **again,
     ),
   }
 

@@ -18,11 +18,15 @@ SIX_SETTINGS = {
   'adv_pre': ('adv', 'none', 'adversarial training, no defense'),
   'disc_nat_pre': ('nat', 'discretized', 'natural model behind T, unchanged'),
   'disc_adv_pre': (
-    'adv', 'discretized', 'adversarial model behind T, unchanged'
+    'adv',
+    'discretized',
+    'adversarial model behind T, unchanged',
   ),
   'disc_nat_re': ('nat_re', 'discretized', 'natural model re-trained on T(x)'),
   'disc_adv_re': (
-    'adv_re', 'discretized', 'adversarial model re-trained on T(x)'
+    'adv_re',
+    'discretized',
+    'adversarial model re-trained on T(x)',
   ),
 }
 
@@ -132,9 +136,7 @@ def check_settings(config, only) -> None:
     check_defense(config, f'setting {name}', setting.defense)
 
 
-def with_codebook(
-  config, name: str, radius: float, num_codes: int = 2
-) -> None:
+def with_codebook(config, name: str, radius: float, num_codes: int = 2) -> None:
   """Sets the codebook by name; `radius` is Algorithm 1's, in [0, 1] units."""
   config.codebook_name = name if num_codes == 2 else f'{name}_k{num_codes}'
   extra = {'radius': radius} if name == 'density' else {}
@@ -151,7 +153,9 @@ def setting(
   `network` is one of `config.networks`; by default `config.model`.
   """
   return {
-    'model': model, 'defense': defense, 'description': description,
+    'model': model,
+    'defense': defense,
+    'description': description,
     'network': network,
   }
 
@@ -232,14 +236,17 @@ def honest_randomness(
   steps = budget // num_draws
   return {
     'frozen': attack_run(
-      'adaptive', ('randomized',), num_examples=num_examples, num_steps=16,
-      alphas=(4.0, alpha), radii=(eps, 0.5), frozen=True,
+      'adaptive',
+      ('randomized',),
+      num_examples=num_examples,
+      num_steps=16,
+      alphas=(4.0, alpha),
+      radii=(eps, 0.5),
+      frozen=True,
     ),
     f'eot1x{budget}': run(num_steps=budget, num_draws=1),
     f'eot{num_draws}x{steps}': run(num_steps=steps, num_draws=num_draws),
-  } | {
-    f'sweep{n}': run(num_steps=steps, num_draws=n) for n in (1, 4, 16, 64)
-  }
+  } | {f'sweep{n}': run(num_steps=steps, num_draws=n) for n in (1, 4, 16, 64)}
 
 
 def of_defenses(
@@ -271,7 +278,9 @@ def of_defenses(
       'preset': 'small',
       'seed': 0,
       'data': {
-        'name': dataset, 'train_examples': 0, 'test_examples': 0,
+        'name': dataset,
+        'train_examples': 0,
+        'test_examples': 0,
         'judged_on': 'test',
       },
       'model': model,
@@ -331,7 +340,11 @@ def six_settings(
     attacks: `attack_run`s by name.
   """
   config = of_defenses(
-    dataset, dataset, model, eps, runs,
+    dataset,
+    dataset,
+    model,
+    eps,
+    runs,
     defenses=six_defenses(),
     settings={n: setting(*s) for n, s in SIX_SETTINGS.items()},
     attacks=attacks,

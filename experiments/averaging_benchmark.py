@@ -86,9 +86,9 @@ def attack(num_draws: int, size: Size) -> Callable[[], np.ndarray]:
   run = batch_attack(make_attack, compact=False)
   index, every = np.arange(len(x)), np.ones(len(x), bool)
   parts = num_draws // recipe.chunk
-  return lambda: run(
-    pipeline.params, jax.random.key(1), _STEPS, index, x, y, every, parts
-  ).z
+  return lambda: (
+    run(pipeline.params, jax.random.key(1), _STEPS, index, x, y, every, parts).z
+  )
 
 
 def bare_gradients(num_draws: int, size: Size) -> Callable[[], jax.Array]:
@@ -115,8 +115,11 @@ def bare_gradients(num_draws: int, size: Size) -> Callable[[], jax.Array]:
 def peak(num_draws: int, quick: bool) -> int:
   """Bytes of a fresh process that runs the attack."""
   command = [
-    sys.executable, '-m', 'experiments.averaging_benchmark',
-    f'--peak={num_draws}', *(['--quick'] if quick else []),
+    sys.executable,
+    '-m',
+    'experiments.averaging_benchmark',
+    f'--peak={num_draws}',
+    *(['--quick'] if quick else []),
   ]
   done = subprocess.run(command, check=True, capture_output=True, text=True)
   return json.loads(done.stdout)
@@ -157,7 +160,8 @@ def main(argv):
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     return
   benchmark.run(
-    argv, lambda quick: measure(QUICK if quick else FULL, quick),
+    argv,
+    lambda quick: measure(QUICK if quick else FULL, quick),
     'averaging_benchmark',
   )
 

@@ -406,7 +406,8 @@ def entries(
 def main(argv):
   """Measures, prints the table, publishes where asked to."""
   run(
-    argv, lambda quick: measure(QUICK if quick else FULL, _WORKDIR.value),
+    argv,
+    lambda quick: measure(QUICK if quick else FULL, _WORKDIR.value),
     'benchmark',
   )
 

@@ -115,7 +115,8 @@ def _table(conditions):
       ', '.join(
         f'{attack} {tally["percent"]:.2f}% of {tally["total"]:,}'
         for attack, tally in found['attacked'].items()
-      ) or '–',
+      )
+      or '–',
     )
     for condition, found in conditions.items()
   ]
@@ -132,7 +133,8 @@ def shares(conditions, about):
   for condition, found in conditions.items():
     printed = TABLE_IV.get(found['eps']) if about['table_iv'] else None
     row: list = [
-      f'`{condition}`', found['decided_up_to'],
+      f'`{condition}`',
+      found['decided_up_to'],
       *(f'{share:.2f}%' for share in found['bounds'].values()),
     ]
     if about['table_iv']:

@@ -66,10 +66,16 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
     for eps in about.radii:
       condition = radius(config, eps)
       rows = certification.certify(
-        target, test, eps, workdir / 'certificates' / name / condition,
-        defense.norm, about.num_examples or None,
-        max_nodes=about.max_nodes, batch_size=about.batch_size,
-        leaf_size=about.leaf_size, bounds=about.bounds,
+        target,
+        test,
+        eps,
+        workdir / 'certificates' / name / condition,
+        defense.norm,
+        about.num_examples or None,
+        max_nodes=about.max_nodes,
+        batch_size=about.batch_size,
+        leaf_size=about.leaf_size,
+        bounds=about.bounds,
         max_patterns=about.max_patterns,
         max_ambiguous=about.max_ambiguous or None,
         title=f'{name} {condition}',
@@ -86,7 +92,8 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
         'attacked': _attacked(workdir, name, condition, rows),
       }
     settings[name] = {
-      'description': config.settings[name].description, 'conditions': found
+      'description': config.settings[name].description,
+      'conditions': found,
     }
   if only or not parallel.is_first():
     return {}
@@ -111,7 +118,8 @@ def _plain(config, workdir) -> dict[str, list]:
   return {
     name: [
       (
-        eps, directory.name,
+        eps,
+        directory.name,
         records.summarize(records.read(directory), 'verdict'),
       )
       for eps in config.certify.radii

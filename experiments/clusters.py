@@ -45,7 +45,12 @@ _HARD = ('rand_disc', 'rand_disc_fixed')
 
 
 def measure(
-  target, sigma: float, recipes, norm: str, eps: float, key,
+  target,
+  sigma: float,
+  recipes,
+  norm: str,
+  eps: float,
+  key,
   batch: Batch,
 ) -> dict[str, Any]:
   """Clusters of one image, clean and attacked, under the same randomness.
@@ -105,8 +110,13 @@ def measure(
 
 def _view(title: str, image, transformed, found: Clusters):
   return plots.ClusterView(
-    title, image, transformed, lab(image).reshape(-1, 3)[:, 1:],
-    found.member.reshape(-1), lab(found.centers)[:, 1:], found.centers,
+    title,
+    image,
+    transformed,
+    lab(image).reshape(-1, 3)[:, 1:],
+    found.member.reshape(-1),
+    lab(found.centers)[:, 1:],
+    found.centers,
   )
 
 

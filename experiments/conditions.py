@@ -45,8 +45,13 @@ def conditions(config, kind: str, setting: str = '') -> Iterator[Condition]:
         attack.to_dict(), eps, _seen(config, attack, kind)
       )
       yield Condition(
-        f'{radius(config, eps)}/{name}', chosen, eps, count or None, in_table,
-        frozen, attack.source,
+        f'{radius(config, eps)}/{name}',
+        chosen,
+        eps,
+        count or None,
+        in_table,
+        frozen,
+        attack.source,
       )
 
 

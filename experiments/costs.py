@@ -26,13 +26,27 @@ from configs.devices import Chip
 from rdefense.attacks.recipes import Recipe
 
 __all__ = [
-  'Collectives', 'Work', 'chips_for', 'collectives', 'evaluations', 'gradients',
-  'ring_bytes', 'scaled', 'seconds', 'summed', 'work',
+  'Collectives',
+  'Work',
+  'chips_for',
+  'collectives',
+  'evaluations',
+  'gradients',
+  'ring_bytes',
+  'scaled',
+  'seconds',
+  'summed',
+  'work',
 ]
 
 _KINDS = (
-  'all-reduce', 'all-gather', 'all-to-all', 'collective-permute',
-  'collective-broadcast', 'reduce-scatter', 'ragged-all-to-all',
+  'all-reduce',
+  'all-gather',
+  'all-to-all',
+  'collective-permute',
+  'collective-broadcast',
+  'reduce-scatter',
+  'ragged-all-to-all',
 )
 _CALL = re.compile(rf'= (.*?) ({"|".join(_KINDS)})(?:-start)?\(')
 _ARRAY = re.compile(r'\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]')

@@ -68,16 +68,27 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
       attacked = _freeze(target, root) if condition.frozen else target
       source = pipeline(condition.source)[1] if condition.source else None
       rows = evaluation.evaluate(
-        attacked, test, condition.recipes, config.threat.norm, condition.eps,
-        root, workdir / 'records' / name / condition.name,
-        config.batch_size, condition.num_examples,
-        title=f'{name} {condition.name}', source=source,
+        attacked,
+        test,
+        condition.recipes,
+        config.threat.norm,
+        condition.eps,
+        root,
+        workdir / 'records' / name / condition.name,
+        config.batch_size,
+        condition.num_examples,
+        title=f'{name} {condition.name}',
+        source=source,
       )
-      tallies[condition.name] = records.summarize(rows, 'verdict') | {
-        'eps': condition.eps,
-        'judged': conditions.judged(condition, kind),
-        'in_table': condition.in_table,
-      } | conditions.precision(condition, rows)
+      tallies[condition.name] = (
+        records.summarize(rows, 'verdict')
+        | {
+          'eps': condition.eps,
+          'judged': conditions.judged(condition, kind),
+          'in_table': condition.in_table,
+        }
+        | conditions.precision(condition, rows)
+      )
       main = conditions.radius(config, config.threat.eps)
       if condition.name == f'{main}/{config.strip.attack}':
         strip = strip or (target, condition, source)
@@ -99,8 +110,13 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   if strip:
     target, condition, source = strip
     figures['examples'] = pictures.strip(
-      target, condition.recipes, config.threat.norm, condition.eps, root,
-      next(batches(test, config.strip.num_images)), source,
+      target,
+      condition.recipes,
+      config.threat.norm,
+      condition.eps,
+      root,
+      next(batches(test, config.strip.num_images)),
+      source,
     )
   published = publish.references(PUBLISHED, config.name, config.codebook_name)
   shown = pictures.table_only(results)

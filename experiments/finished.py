@@ -89,7 +89,8 @@ def _left(workdir) -> list[str]:
     path.relative_to(workdir).as_posix()
     for level in _LEVELS
     for path in files.matching(workdir, level)
-    if path.suffix != '.log' and path.name != _MARKER
+    if path.suffix != '.log'
+    and path.name != _MARKER
     and not path.name.startswith('.')
   )
 

@@ -52,7 +52,7 @@ _MADE = {
   'clusters': ('clusters.html', 'clusters.json'),
   'idealized': ('idealized.html', 'idealized.json'),
 }
-_HEADER = ('data set', 'report', 'figure', 'ours and the paper\'s', 'made by')
+_HEADER = ('data set', 'report', 'figure', "ours and the paper's", 'made by')
 
 
 def write(
@@ -128,7 +128,8 @@ def _rows(
       ran = True
       training = _training(told['journal'], jobs, job.workdir)
       yield (
-        name, _link(root, page, job.workdir),
+        name,
+        _link(root, page, job.workdir),
         *_told(record, job, what, dataset, training),
       )
     else:
@@ -209,9 +210,7 @@ def _headline(found, what: str, dataset: str, before: str = ''):
 
 def _made(results, training: str) -> tuple[str, ...]:
   about = results['environment']
-  where = _where(
-    results['preset'], about['device'], publish.commit_of(about)
-  )
+  where = _where(results['preset'], about['device'], publish.commit_of(about))
   return (
     where,
     f'{about["date"]}, {report.wall_time(results["seconds"])}{training}',

@@ -38,6 +38,7 @@ STUDIES = {
   ),
 }  # fmt: skip
 
+
 class Case(NamedTuple):
   """One distribution of hardness."""
 

@@ -76,9 +76,7 @@ def pictures(study: Study, results) -> dict[str, bytes]:
     f'{name}: pixels by level',
     'training pixels',
   )
-  return {
-    name: plots.encode_png(figure) for name, figure in figures.items()
-  }
+  return {name: plots.encode_png(figure) for name, figure in figures.items()}
 
 
 def _points(
@@ -148,7 +146,7 @@ def write_report(workdir, study: Study, results) -> Path:
     (
       'paragraph',
       'Of training pixels and their nearest codes, in l_inf and levels of 255. '
-      'Gamma is the smallest distance of two codes; the paper\'s guarantee '
+      "Gamma is the smallest distance of two codes; the paper's guarantee "
       'wants every pixel within Gamma / 8.',
     ),
     _scores_table(results['separability']),

@@ -56,6 +56,7 @@ _WORKDIR = flags.DEFINE_string(
   'workdir', 'runs/idealized', 'Where the report goes.', allow_override=True
 )
 
+
 def try_lemma(case: Case, draws: int) -> dict[str, Any]:
   """How often all codes are found, and what the guarantee says of it.
 
@@ -172,12 +173,8 @@ def measure(size: Size) -> dict[str, Any]:
   config = ml_collections.ConfigDict(size._asdict() | {'delta': DELTA})
   return {
     'lemma': [try_lemma(case, size.draws) for case in cases(size)],
-    'proposition': {
-      name: try_proposition(name, size) for name in SKELETONS
-    },
-    'real': {
-      name: violated(name, colors) for name, colors in real_colors()
-    },
+    'proposition': {name: try_proposition(name, size) for name in SKELETONS},
+    'real': {name: violated(name, colors) for name, colors in real_colors()},
   } | publish.surroundings(config, 'idealized', begin)
 
 

@@ -145,7 +145,8 @@ _FIELDS = {
 } | {
   f'{kind}_{field}': (f'{words}, {which}', factor, unit)
   for kind, which in (
-    ('within', 'fit within Gamma / 8'), ('all', 'fit to all pixels')
+    ('within', 'fit within Gamma / 8'),
+    ('all', 'fit to all pixels'),
   )
   for field, words, factor, unit in (
     ('sigma', 'sigma', 1, 'levels'),

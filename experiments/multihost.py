@@ -86,11 +86,14 @@ def join() -> None:
   _at_abort(
     f'error: {who} met no others in {_PATIENCE.value} s: start each once, with '
     'its own --process_id and the same --coordinator, a free port of process '
-    "0's host that all the others reach.", 2
+    "0's host that all the others reach.",
+    2,
   )
   try:
     jax.distributed.initialize(
-      coordinator, num_processes, process_id,
+      coordinator,
+      num_processes,
+      process_id,
       initialization_timeout=_PATIENCE.value,
       heartbeat_timeout_seconds=_HEARTBEAT,
       shutdown_timeout_seconds=_SHUTDOWN,
@@ -138,4 +141,3 @@ def _at_abort(sentence: str, status: int) -> None:
 
   _KEPT.append(last_words)
   ctypes.CDLL(None).signal(signal.SIGABRT, last_words)
-

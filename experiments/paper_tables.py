@@ -19,7 +19,9 @@ __all__ = ['Row', 'conclusions', 'rows', 'write_table']
 
 _BASES = {'nat': 'natural', 'adv': 'adversarial'}
 _COLUMNS = (
-  'unchanged: accuracy', 'unchanged: attacked', 're-trained: accuracy',
+  'unchanged: accuracy',
+  'unchanged: attacked',
+  're-trained: accuracy',
   're-trained: attacked',
 )
 
@@ -201,9 +203,7 @@ def _curves(found: list[Row], base: str):
   for row in found:
     if row.base != base or not row.num_codes:
       continue
-    for name, ours, value in zip(
-      _COLUMNS, row.ours, row.printed, strict=False
-    ):
+    for name, ours, value in zip(_COLUMNS, row.ours, row.printed, strict=False):
       printed.setdefault(name, []).append((row.num_codes, value))
       if ours:
         tally = records.tally_of(ours)

@@ -16,10 +16,12 @@ def lead(settings) -> str:
 
   Frozen randomness is a check of the attack, at a radius where nothing stands.
   """
+
   def worst(name):
     entries = settings[name]['conditions']
     attacked = {
-      condition: e for condition, e in entries.items()
+      condition: e
+      for condition, e in entries.items()
       if condition != 'clean' and not condition.endswith('/frozen')
     }
     top = max(e['eps'] for e in attacked.values())
@@ -37,6 +39,7 @@ def lead(settings) -> str:
 
 def table_only(results):
   """Results without the other radii of the curves, which have a figure."""
+
   def kept(tallies):
     return {c: t for c, t in tallies.items() if t['in_table']}
 
@@ -82,9 +85,7 @@ def strip(
   defense = target.defend(target.codes, 1.0)
   key = jax.random.fold_in(root, _PICTURE)
   transform = over_examples(defense.apply)
-  clean, _ = deployed.judge(
-    target, key, batch.index, batch.image, batch.label
-  )
+  clean, _ = deployed.judge(target, key, batch.index, batch.image, batch.label)
 
   def transformed(images):
     # What is not an image any more, noise and encodings, is shown as it clips.

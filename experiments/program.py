@@ -16,7 +16,13 @@ import jax
 from experiments import preemption
 
 __all__ = [
-  'call', 'command_line', 'folder', 'one_device_a_core', 'run', 'status', 'tell'
+  'call',
+  'command_line',
+  'folder',
+  'one_device_a_core',
+  'run',
+  'status',
+  'tell',
 ]
 
 _OURS = ('rdefense', 'experiments', 'configs', '__main__')

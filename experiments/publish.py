@@ -157,9 +157,7 @@ def main(argv):
     raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
   path = _DOCS / 'results.json'
   results = files.read_json(path) if path.exists() else {}
-  files.write_bytes(
-    _DOCS / 'RESULTS.md', render(results, PUBLISHED).encode()
-  )
+  files.write_bytes(_DOCS / 'RESULTS.md', render(results, PUBLISHED).encode())
   logging.info('%d figures in %s', len(results), _DOCS / 'RESULTS.md')
 
 

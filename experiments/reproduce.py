@@ -124,7 +124,8 @@ def reproduce(
   told, failed = journal.read(root), []
   # Before the first one runs: it may make a workdir that others need whole.
   done = {
-    job for job in todo
+    job
+    for job in todo
     if journal.line(job, root) in told and (root / job.workdir).is_dir()
   }
   for i, job in enumerate(todo, 1):

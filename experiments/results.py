@@ -21,15 +21,29 @@ from typing import NamedTuple
 from rdefense.report import Published
 
 __all__ = [
-  'Entry', 'is_discretized', 'order', 'prefix', 'published_key', 'references',
+  'Entry',
+  'is_discretized',
+  'order',
+  'prefix',
+  'published_key',
+  'references',
   'split',
 ]
 
 _PLAIN = ('nat_pre', 'adv_pre')
 # Paper B's: models behind defenses that have no codebook.
 _FILTERED = (
-  'base', 'bitdepth', 'jpeg', 'tvm', 'resizepadding', 'gaussian', 'randdisc',
-  'randmix', 'randdisc_fixed', 'randmix_fixed', 'randdisc_steep',
+  'base',
+  'bitdepth',
+  'jpeg',
+  'tvm',
+  'resizepadding',
+  'gaussian',
+  'randdisc',
+  'randmix',
+  'randdisc_fixed',
+  'randmix_fixed',
+  'randdisc_steep',
 )
 _DISCRETIZED = ('disc_nat_pre', 'disc_adv_pre', 'disc_nat_re', 'disc_adv_re')
 _SETTINGS = _PLAIN + _DISCRETIZED + _FILTERED

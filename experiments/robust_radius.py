@@ -44,7 +44,7 @@ _SETTING = flags.DEFINE_string(
 )
 _ATTACK = flags.DEFINE_string('attack', '', 'Default: adaptive, or the first.')
 _NUM_EXAMPLES = flags.DEFINE_integer('num_examples', 100, 'The first so many.')
-_LARGEST = flags.DEFINE_float('largest', 0.0, 'Default: twice the study\'s.')
+_LARGEST = flags.DEFINE_float('largest', 0.0, "Default: twice the study's.")
 _NUM_STEPS = flags.DEFINE_integer('num_steps', 5, 'Halvings of the radius.')
 _MAX_NODES = flags.DEFINE_integer('max_nodes', 50, 'Of an image and radius.')
 
@@ -54,9 +54,18 @@ _HALVINGS = 3  # of the radii of the table
 
 
 def brackets(
-  target, recipes: Callable[[float], Any], norm: str, test, key, directory,
-  largest: float, num_steps: int, num_examples: int | None = None,
-  max_nodes: int = 50, shard_size: int = _SHARD, title: str = '',
+  target,
+  recipes: Callable[[float], Any],
+  norm: str,
+  test,
+  key,
+  directory,
+  largest: float,
+  num_steps: int,
+  num_examples: int | None = None,
+  max_nodes: int = 50,
+  shard_size: int = _SHARD,
+  title: str = '',
 ) -> Mapping[str, np.ndarray]:
   """Radii of the first images of a dataset, shard by shard.
 
@@ -87,7 +96,11 @@ def brackets(
     def attacked(eps: float, rows: np.ndarray) -> np.ndarray:
       mask = np.isin(np.arange(len(batch.mask)), rows)
       said = evaluation.attack(
-        target, recipes(eps) if eps else (), norm, eps, key,
+        target,
+        recipes(eps) if eps else (),
+        norm,
+        eps,
+        key,
         batch._replace(mask=mask),
       )
       return said.predicted[rows] != batch.label[rows]
@@ -113,8 +126,13 @@ def brackets(
       if open_.any():
         tried = rows[open_]
         status = decide(
-          target.apply, target.params, target.codes, batch.image[tried],
-          batch.label[tried], eps, max_nodes=max_nodes,
+          target.apply,
+          target.params,
+          target.codes,
+          batch.image[tried],
+          batch.label[tried],
+          eps,
+          max_nodes=max_nodes,
         ).status
         answer[open_] = status != CERTIFIED
       return answer
@@ -201,9 +219,7 @@ def write_report(
     )
     for eps, about in results['shares'].items()
   ]
-  header = ('radius', 'no attack known') + ('certified',) * (
-    proved is not None
-  )
+  header = ('radius', 'no attack known') + ('certified',) * (proved is not None)
   blocks: list[tuple] = [
     ('heading', 1, title),
     ('paragraph', ' '.join(_words(results))),

@@ -4,7 +4,6 @@ What is missing is told when it is asked for, not where flags are parsed: one
 program may start several of these in one process.
 """
 
-
 from absl import flags
 from etils.epath import Path
 import ml_collections

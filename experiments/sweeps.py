@@ -27,7 +27,13 @@ from typing import Any, NamedTuple
 import ml_collections
 
 __all__ = [
-  'PROGRAMS', 'Run', 'Step', 'command', 'overrides_of', 'run_name', 'runs'
+  'PROGRAMS',
+  'Run',
+  'Step',
+  'command',
+  'overrides_of',
+  'run_name',
+  'runs',
 ]
 
 PROGRAMS = ('train', 'evaluate', 'certify')  # that take a study

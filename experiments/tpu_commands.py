@@ -22,7 +22,12 @@ from typing import NamedTuple
 from experiments.sweeps import Run
 
 __all__ = [
-  'ACCELERATORS', 'WAYS', 'Accelerator', 'Tpu', 'accelerator', 'script'
+  'ACCELERATORS',
+  'WAYS',
+  'Accelerator',
+  'Tpu',
+  'accelerator',
+  'script',
 ]
 
 WAYS = ('tpu-vm', 'queued-resource')
@@ -193,9 +198,10 @@ def _create(tpu, about):
     '--format=value(state.state)',
   )  # fmt: skip
   ends = '^(ACTIVE|FAILED|SUSPENDED)$'
-  yield 'Wait; go on when it prints ACTIVE', [
-    f"until {describe} | grep -E '{ends}'; do sleep 60; done"
-  ]
+  yield (
+    'Wait; go on when it prints ACTIVE',
+    [f"until {describe} | grep -E '{ends}'; do sleep 60; done"],
+  )
 
 
 def _install(tpu):
@@ -210,9 +216,7 @@ def _install(tpu):
     source = _BUNDLE
     copy = [
       f'git bundle create {_BUNDLE} HEAD',
-      _gcloud(
-        tpu, 'tpu-vm', 'scp', _BUNDLE, f'{tpu.name}:', '--worker=all'
-      ),
+      _gcloud(tpu, 'tpu-vm', 'scp', _BUNDLE, f'{tpu.name}:', '--worker=all'),
     ]
   steps = (
     f'rm -rf {_FOLDER}',
@@ -243,6 +247,4 @@ def _gcloud(tpu, *words):
   if tpu.project:
     where.append(f'--project={tpu.project}')
   group, verb, *rest = words
-  return shlex.join(
-    ['gcloud', 'compute', 'tpus', group, verb, *rest, *where]
-  )
+  return shlex.join(['gcloud', 'compute', 'tpus', group, verb, *rest, *where])

@@ -1,6 +1,6 @@
 """Trains the models a config names, one after another, each resumable.
 
-  python -m experiments.train --config=configs/digits.py --workdir=runs/digits
+python -m experiments.train --config=configs/digits.py --workdir=runs/digits
 """
 
 from collections.abc import Mapping
@@ -39,8 +39,8 @@ def begin(config, workdir, run, template) -> training.TrainState:
   loaded = checkpoints.load(
     model_directory(config, workdir, run.begin), template, parallel.everywhere()
   )
-  return loaded if run.keep_optimizer else template._replace(
-    params=loaded.params
+  return (
+    loaded if run.keep_optimizer else template._replace(params=loaded.params)
   )
 
 

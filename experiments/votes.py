@@ -26,8 +26,12 @@ _NAMES = {
   'best': 'best',
 }
 _SHORT = {
-  'as_coded': 'as coded', 'as_printed': 'as printed', 'pinsker': 'Pinsker',
-  'kl': 'KL', 'renyi': 'Renyi', 'neyman_pearson': 'Neyman-Pearson',
+  'as_coded': 'as coded',
+  'as_printed': 'as printed',
+  'pinsker': 'Pinsker',
+  'kl': 'KL',
+  'renyi': 'Renyi',
+  'neyman_pearson': 'Neyman-Pearson',
 }
 _FAILURE = 0.001  # of a majority, for which the votes needed are shown
 
@@ -38,22 +42,36 @@ def certified(config, workdir, name, target, test) -> dict[str, Any]:
   defense = config.defenses[config.settings[name].defense].to_dict()
   root = jax.random.key(config.seed)
   see, certifier = build.certifier(
-    defense, jax.random.fold_in(root, _CENTERS),
+    defense,
+    jax.random.fold_in(root, _CENTERS),
     about.delta * vote_certification.FOR_CENTERS,
   )
   where = workdir / 'certificates' / name
   voted = vote_certification.count_votes(
-    target, test, jax.random.fold_in(root, _VOTE), where / 'votes',
-    about.num_votes, about.delta, about.num_examples or None,
-    about.shard_size, f'{name} votes',
+    target,
+    test,
+    jax.random.fold_in(root, _VOTE),
+    where / 'votes',
+    about.num_votes,
+    about.delta,
+    about.num_examples or None,
+    about.shard_size,
+    f'{name} votes',
   )
   right = votes.margin_seen(voted['votes'], voted['label']) > 0
   found = {}
   for eps in config.radii_of.get(name, ()) or about.radii:
     condition = radius(config, eps)
     rows = vote_certification.certify(
-      voted, test, see, certifier, eps, about.delta, where / condition,
-      about.shard_size, f'{name} {condition}',
+      voted,
+      test,
+      see,
+      certifier,
+      eps,
+      about.delta,
+      where / condition,
+      about.shard_size,
+      f'{name} {condition}',
     )
     tallies = vote_certification.tallies(rows)
     margin = rows['certificate/best']
@@ -168,7 +186,8 @@ def _percent(tally: Tally) -> str:
 
 def _table(members):
   rules = [
-    rule for rule in vote_certification.RULES
+    rule
+    for rule in vote_certification.RULES
     if any(
       rule in about['bounds']
       for setting in members.values()
@@ -204,6 +223,7 @@ def _table(members):
 
 def entries(results, settings, prefix: str) -> dict[str, publish.Entry]:
   """`certify/<prefix>/<setting>/<condition>/<rule>` -> entry."""
+
   def one(rule, tally) -> publish.Entry:
     unsound = 'no certificate' if rule in ('as_coded', 'as_printed') else ''
     return publish.entry(results, tally)._replace(target=unsound)

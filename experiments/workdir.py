@@ -1,11 +1,11 @@
 """What lies where in a workdir, shared by the programs.
 
-  config.json           the config the workdir belongs to
-  codebook.npz          fitted once, with its provenance
-  models/<name>         checkpoints
-  <name>.metrics.jsonl  training metrics
-  records/...           one row an example
-  results.json, report.md, report.html, *.png
+config.json           the config the workdir belongs to
+codebook.npz          fitted once, with its provenance
+models/<name>         checkpoints
+<name>.metrics.jsonl  training metrics
+records/...           one row an example
+results.json, report.md, report.html, *.png
 """
 
 from etils.epath import Path
@@ -14,9 +14,7 @@ import jax
 from rdefense import build, checkpoints, parallel, training
 from rdefense.defenses import codebooks
 
-__all__ = [
-  'fitted_codebook', 'load_params', 'model_config', 'model_directory'
-]
+__all__ = ['fitted_codebook', 'load_params', 'model_config', 'model_directory']
 
 
 def fitted_codebook(config, workdir) -> codebooks.Codebook | None:

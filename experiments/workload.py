@@ -17,13 +17,25 @@ from experiments.workdir import model_config
 from rdefense import build
 
 __all__ = [
-  'DATA', 'PARTS', 'Data', 'Part', 'imagenet', 'load', 'network', 'parts',
+  'DATA',
+  'PARTS',
+  'Data',
+  'Part',
+  'imagenet',
+  'load',
+  'network',
+  'parts',
   'study',
 ]
 
 PARTS = ('training', 'published attacks', 'other attacks', 'judging')
 _PUBLISHED = (
-  'paper_a', 'pgd', 'mi_fgsm', 'fgsm', 'paper_b', 'paper_b_imagenet',
+  'paper_a',
+  'pgd',
+  'mi_fgsm',
+  'fgsm',
+  'paper_b',
+  'paper_b_imagenet',
   'paper_b_cw',
 )
 
@@ -150,7 +162,10 @@ def parts(config) -> Iterator[Part]:
       defended = kind != 'plain'
       if condition.recipes:
         yield Part(
-          part, name, 'gradient', defended,
+          part,
+          name,
+          'gradient',
+          defended,
           count * costs.evaluations(condition.recipes),
         )
       # Before the attack, after each recipe, and, if that matters, at last.

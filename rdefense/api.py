@@ -10,10 +10,16 @@
 1.0
 >>> logits_fn = lambda x: jnp.stack([x.mean(), 1 - x.mean()])
 >>> run = api.attack(
-...   logits_fn, defenses.binning(4), threats.linf(0.3), losses.margin,
-...   optax.chain(optax.scale_by_sign(), optax.scale(-0.05)), num_steps=10)
+...   logits_fn,
+...   defenses.binning(4),
+...   threats.linf(0.3),
+...   losses.margin,
+...   optax.chain(optax.scale_by_sign(), optax.scale(-0.05)),
+...   num_steps=10,
+... )
 >>> api.accuracy(logits_fn, defenses.binning(4))(
-...   jax.random.key(1), run(jax.random.key(0), images, labels), labels)
+...   jax.random.key(1), run(jax.random.key(0), images, labels), labels
+... )
 0.0
 """
 
@@ -42,7 +48,12 @@ from rdefense.threats import Threat
 from rdefense.types import LogitsFn, Loss
 
 __all__ = [
-  'accuracy', 'attack', 'certify', 'certify_randomized', 'predict', 'transform'
+  'accuracy',
+  'attack',
+  'certify',
+  'certify_randomized',
+  'predict',
+  'transform',
 ]
 
 
@@ -155,7 +166,13 @@ def attack(
     images = np.asarray(images, np.float32)
     everything = np.ones(len(images), bool)
     return run(
-      (), key, num_steps, np.arange(len(images)), images, labels, everything,
+      (),
+      key,
+      num_steps,
+      np.arange(len(images)),
+      images,
+      labels,
+      everything,
       max(1, num_draws),
     ).z
 

@@ -44,23 +44,52 @@ __all__ = [
 _CODEBOOKS = ('density', 'medoids', 'means', 'grid')
 WITH_CODEBOOK = ('nearest_code',)
 _RANDOMIZED = (
-  'gaussian', 'rand_disc', 'rand_mix', 'rand_disc_steep', 'rand_disc_fixed',
-  'rand_mix_fixed', 'resize_padding',
+  'gaussian',
+  'rand_disc',
+  'rand_mix',
+  'rand_disc_steep',
+  'rand_disc_fixed',
+  'rand_mix_fixed',
+  'resize_padding',
 )
 _DEFENSES = (
-  'identity', *WITH_CODEBOOK, 'binning', 'thermometer', 'bit_depth',
-  'bit_depth_steep', 'jpeg', 'jpeg_as_coded', 'total_variation', *_RANDOMIZED,
+  'identity',
+  *WITH_CODEBOOK,
+  'binning',
+  'thermometer',
+  'bit_depth',
+  'bit_depth_steep',
+  'jpeg',
+  'jpeg_as_coded',
+  'total_variation',
+  *_RANDOMIZED,
 )
 _PRETRAINED = (
-  'mobilenet_v2', 'mobilenet_v1', 'mobilenet_edgetpu', 'inception_resnet_v2'
+  'mobilenet_v2',
+  'mobilenet_v1',
+  'mobilenet_edgetpu',
+  'inception_resnet_v2',
 )
 _MODELS = (
-  'mnist_cnn', 'digits_cnn', 'gowal_cnn', 'wide_resnet', 'ensemble',
+  'mnist_cnn',
+  'digits_cnn',
+  'gowal_cnn',
+  'wide_resnet',
+  'ensemble',
   *_PRETRAINED,
 )
 _ATTACKS = (
-  'paper_a', 'pgd', 'pgd_falling', 'fgsm', 'mi_fgsm', 'adaptive', 'paper_b',
-  'paper_b_imagenet', 'paper_b_cw', 'eot', 'strongest',
+  'paper_a',
+  'pgd',
+  'pgd_falling',
+  'fgsm',
+  'mi_fgsm',
+  'adaptive',
+  'paper_b',
+  'paper_b_imagenet',
+  'paper_b_cw',
+  'eot',
+  'strongest',
 )
 
 
@@ -187,9 +216,7 @@ def defend(config: Mapping[str, Any]) -> Callable:
     case 'identity':
       return _identity
     case 'nearest_code':
-      return lambda codes, alpha: defenses.nearest_code(
-        codes, alpha, **options
-      )
+      return lambda codes, alpha: defenses.nearest_code(codes, alpha, **options)
     case 'binning' | 'rand_disc' | 'rand_disc_steep' | 'rand_disc_fixed':
       make = getattr(defenses, name)
       return lambda codes, alpha: make(alpha=alpha, **options)
@@ -229,11 +256,7 @@ def certifier(
   if not pooling:
     return np.asarray, found
   pool = jax.jit(
-    jax.vmap(
-      lambda x: max_pool_valid(
-        x, pooling['window'], pooling['stride']
-      )
-    )
+    jax.vmap(lambda x: max_pool_valid(x, pooling['window'], pooling['stride']))
   )
   return lambda images: np.asarray(pool(images)), found
 
@@ -244,16 +267,19 @@ def _certifier(config: Mapping[str, Any], key: Key, delta: float) -> Certifier:
     case 'gaussian' | 'rand_mix_fixed':
       return randomized.gaussian(config['sigma'])
     case 'rand_disc_fixed':
-      return randomized.fixed_codes(
-        np.array(config['codes']), config['sigma']
-      )
+      return randomized.fixed_codes(np.array(config['codes']), config['sigma'])
     case 'rand_disc':
       find = centers.sampled(
         centers.adaptive(config['num_centers'], config['gamma']),
-        config['num_samples'], config['tau'],
+        config['num_samples'],
+        config['tau'],
       )
       return randomized.adaptive(
-        find, config['sigma'], config['tau'], config['num_samples'], key,
+        find,
+        config['sigma'],
+        config['tau'],
+        config['num_samples'],
+        key,
         delta=delta,
       )
   listed = 'gaussian, rand_disc_fixed, rand_mix_fixed, rand_disc'

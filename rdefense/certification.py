@@ -84,9 +84,19 @@ def certify(
     begin, rows = time.perf_counter(), batch.mask
     images, labels = batch.image[rows], batch.label[rows]
     found = decide(
-      target.apply, target.params, codes, images, labels, eps, norm,
-      max_nodes=max_nodes, batch_size=batch_size, leaf_size=leaf_size,
-      network=network, max_patterns=max_patterns, max_ambiguous=max_ambiguous,
+      target.apply,
+      target.params,
+      codes,
+      images,
+      labels,
+      eps,
+      norm,
+      max_nodes=max_nodes,
+      batch_size=batch_size,
+      leaf_size=leaf_size,
+      network=network,
+      max_patterns=max_patterns,
+      max_ambiguous=max_ambiguous,
     )
     seconds = (time.perf_counter() - begin) / len(images)
     return {
@@ -115,8 +125,7 @@ def tallies(rows: Mapping[str, np.ndarray]) -> dict[str, Tally]:
   """Counts of each status, with exact 95% intervals."""
   status = rows['certificate/status']
   return {
-    name: records.tally(status == number)
-    for number, name in enumerate(STATUS)
+    name: records.tally(status == number) for number, name in enumerate(STATUS)
   }
 
 

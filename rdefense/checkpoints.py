@@ -51,9 +51,7 @@ def save(directory, step: int, state: PyTree) -> None:
     checkpointer.save(step, state)
 
 
-def load(
-  directory, template: PyTree, where: Layout | None = None
-) -> PyTree:
+def load(directory, template: PyTree, where: Layout | None = None) -> PyTree:
   """Reads the newest checkpoint.
 
   Args:

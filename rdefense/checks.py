@@ -39,9 +39,7 @@ def check_positive(name: str, value, hint: str = '') -> None:
 def check_probability(name: str, value, hint: str = '') -> None:
   """Raises `ValueError` unless `0 < value < 1`; traced values pass."""
   if _concrete(value) and not 0 < value < 1:
-    raise ValueError(
-      f'{name}={value} must be strictly between 0 and 1{hint}.'
-    )
+    raise ValueError(f'{name}={value} must be strictly between 0 and 1{hint}.')
 
 
 def check_channels(x, codes) -> None:

@@ -56,9 +56,7 @@ class Target(NamedTuple):
 
 
 @functools.cache
-def judging(
-  apply, defend, where: Layout, precision: str = HIGHEST
-) -> Wrapped:
+def judging(apply, defend, where: Layout, precision: str = HIGHEST) -> Wrapped:
   """The compiled pass of `judge` over one draw, kept for the next call.
 
   Args:

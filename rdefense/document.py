@@ -105,8 +105,7 @@ def _markdown(block):
       return f'![{caption}]({name}.png)\n\n*{caption}*'
     case ('table', header, rows):
       table = [header, ['---'] * len(header)] + [
-        [_markdown_cell(cell) for cell in row]
-        for row in rows
+        [_markdown_cell(cell) for cell in row] for row in rows
       ]
       return '\n'.join(f'| {" | ".join(row)} |' for row in table)
 

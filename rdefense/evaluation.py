@@ -130,8 +130,13 @@ def attack(
   for number, recipe in enumerate(recipes):
     active = batch.mask & ~beaten
     kind = recipe._replace(
-      name='', step_size=0.0, num_steps=0, start='', alpha=0.0,
-      every_example=False, num_draws=min(recipe.num_draws, 1),
+      name='',
+      step_size=0.0,
+      num_steps=0,
+      start='',
+      alpha=0.0,
+      every_example=False,
+      num_draws=min(recipe.num_draws, 1),
     )
     program = _program(source.apply, source.defend, norm, kind, where, compact)
     operands = (
@@ -252,7 +257,5 @@ def _shard(target, recipes, norm, eps, key, batch, where, source):
     'verdict/margin': verdicts.margin[rows],
     'verdict/gradients': verdicts.gradients[rows],
     'verdict/broken_by': verdicts.broken_by[rows],
-    'verdict/seconds': np.full(
-      rows.sum(), seconds / rows.sum(), np.float32
-    ),
+    'verdict/seconds': np.full(rows.sum(), seconds / rows.sum(), np.float32),
   }

@@ -107,8 +107,14 @@ def with_chunks(
     num_draws = max(1, recipe.num_draws)
     if not recipe.chunk and num_draws > 1:
       needed = rows * _bytes_per_draw(
-        target.apply, target.defend, recipe.loss, recipe.backward,
-        recipe.precision, shape, tree, structs,
+        target.apply,
+        target.defend,
+        recipe.loss,
+        recipe.backward,
+        recipe.precision,
+        shape,
+        tree,
+        structs,
       )
       chunk = chunk_size(num_draws, needed, memory_budget())
     else:

@@ -52,8 +52,12 @@ def environment() -> dict[str, Any]:
   commit = _git('rev-parse', 'HEAD') if ours else None
   # What a run before this one has published in docs is no change of the code.
   changed = _git(
-    'status', '--porcelain', '--untracked-files=no', '--',
-    ':(top)', ':(top,exclude)docs',
+    'status',
+    '--porcelain',
+    '--untracked-files=no',
+    '--',
+    ':(top)',
+    ':(top,exclude)docs',
   )
   return {
     'packages': packages,

@@ -83,7 +83,11 @@ def _rules(chosen):
           )
         )
   header = (
-    'setting', 'condition', 'rules', 'right of all draws, %', 'abstained'
+    'setting',
+    'condition',
+    'rules',
+    'right of all draws, %',
+    'abstained',
   )
   return ('table', header, rows)
 
@@ -150,6 +154,4 @@ def _budgets(conditions):
 
 
 def _percent(tally) -> str:
-  return (
-    f'{tally["percent"]:.2f}% [{tally["low"]:.2f}, {tally["high"]:.2f}]'
-  )
+  return f'{tally["percent"]:.2f}% [{tally["low"]:.2f}, {tally["high"]:.2f}]'

@@ -30,7 +30,11 @@ from rdefense import document, files, randomness
 from rdefense.precision import HIGHEST, PRECISIONS
 
 __all__ = [
-  'Published', 'how_it_was_made', 'wall_time', 'write_document', 'write_report'
+  'Published',
+  'how_it_was_made',
+  'wall_time',
+  'write_document',
+  'write_report',
 ]
 
 # What an attack is judged on; `paper_a` is so by definition.
@@ -76,9 +80,7 @@ def write_report(
   """
   figures = figures or {}
   blocks = _blocks(results, published, figures)
-  return write_document(
-    directory, 'report', results['title'], blocks, figures
-  )
+  return write_document(directory, 'report', results['title'], blocks, figures)
 
 
 def write_document(

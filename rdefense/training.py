@@ -36,9 +36,7 @@ from rdefense.parallel import Layout, everywhere
 from rdefense.threats import ball
 from rdefense.types import Array, Key, PyTree
 
-__all__ = [
-  'TrainState', 'attacker', 'certified_updater', 'initial', 'updater'
-]
+__all__ = ['TrainState', 'attacker', 'certified_updater', 'initial', 'updater']
 
 
 class TrainState(NamedTuple):
@@ -177,11 +175,14 @@ def certified_updater(
     logits, worst = jax.vmap(one, (None, 0, 0, None))(params, x, y, eps)
     loss = optax.softmax_cross_entropy_with_integer_labels
     natural, certified = loss(logits, y).mean(), loss(worst, y).mean()
-    return weight * natural + (1 - weight) * certified, (params, {
-      'loss': natural,
-      'accuracy': (logits.argmax(-1) == y).mean(),
-      'certified': (worst <= 0).all(-1).mean(),
-    })
+    return weight * natural + (1 - weight) * certified, (
+      params,
+      {
+        'loss': natural,
+        'accuracy': (logits.argmax(-1) == y).mean(),
+        'certified': (worst <= 0).all(-1).mean(),
+      },
+    )
 
   def update(state: TrainState, x, y, eps, natural_weight):
     return _step(tx, objective, state, x, y, eps, natural_weight)

@@ -24,7 +24,12 @@ from rdefense.shards import worked_off
 from rdefense.types import Key
 
 __all__ = [
-  'FOR_CENTERS', 'RULES', 'certify', 'count_votes', 'tallies', 'wrong_votes'
+  'FOR_CENTERS',
+  'RULES',
+  'certify',
+  'count_votes',
+  'tallies',
+  'wrong_votes',
 ]
 
 # What a figure may be: two that are no bounds, then those that are.
@@ -150,7 +155,13 @@ def certify(
     return f'certified {counts[0]}/{counts[1]}'
 
   return worked_off(
-    arrays, directory, shard_size, len(voted['index']), compute, count, tell,
+    arrays,
+    directory,
+    shard_size,
+    len(voted['index']),
+    compute,
+    count,
+    tell,
     title,
   )
 

@@ -39,9 +39,9 @@ CALLS = {
   'transform': lambda images, labels: api.transform(defenses.binning(2))(
     jax.random.key(0), images
   ),
-  'predict': lambda images, labels: api.predict(
-    logits_fn, defenses.identity()
-  )(jax.random.key(0), images),
+  'predict': lambda images, labels: api.predict(logits_fn, defenses.identity())(
+    jax.random.key(0), images
+  ),
   'accuracy': lambda images, labels: api.accuracy(
     logits_fn, defenses.identity()
   )(jax.random.key(0), images, labels),
@@ -220,9 +220,12 @@ def test_at_eps_0_certified_is_right_and_refuted_is_wrong():
   """Away from the middle of the codes, where a pixel has no choice."""
   images = np.where(IMAGES < 0.5, 0.3, 0.7).astype(np.float32)
   decide = api.certify(logits_fn, CODES)
-  right = api.predict(logits_fn, defenses.nearest_code(CODES))(
-    jax.random.key(0), images
-  ) == LABELS
+  right = (
+    api.predict(logits_fn, defenses.nearest_code(CODES))(
+      jax.random.key(0), images
+    )
+    == LABELS
+  )
   found = decide(images, LABELS, 0.0)
   assert (found.status == np.where(right, 1, 2)).all()
   wider = decide(images, LABELS, 0.25)  # every pixel may be either code

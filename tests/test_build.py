@@ -16,7 +16,11 @@ from rdefense.certify.randomized import best
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3, 3, 1), np.uint8)
 
 _CENTERS = {
-  'sigma': 0.1, 'tau': 0.1, 'num_centers': 2, 'num_samples': 5, 'gamma': 40.0
+  'sigma': 0.1,
+  'tau': 0.1,
+  'num_centers': 2,
+  'num_samples': 5,
+  'gamma': 40.0,
 }
 DEFENSES = {
   'plain': [{'name': 'identity'}],
@@ -38,7 +42,9 @@ DEFENSES = {
     {'name': 'rand_mix', 'alpha': 40.0} | _CENTERS,
     {'name': 'rand_disc_fixed', 'sigma': 0.1, 'codes': ((0.1,), (1.0,))},
     {
-      'name': 'rand_mix_fixed', 'sigma': 0.1, 'codes': ((0.1,), (1.0,)),
+      'name': 'rand_mix_fixed',
+      'sigma': 0.1,
+      'codes': ((0.1,), (1.0,)),
       'alpha': 9.0,
     },
   ],
@@ -242,7 +248,9 @@ def test_the_learning_rate_follows_its_schedule(schedule, expected):
   """Adam on constant gradients moves by the learning rate each step."""
   tx = build.optimizer(
     {
-      'schedule': schedule, 'learning_rate': 0.1, 'num_steps': 20,
+      'schedule': schedule,
+      'learning_rate': 0.1,
+      'num_steps': 20,
       'clip_norm': 0.0,
     }
   )
@@ -258,7 +266,9 @@ def test_the_learning_rate_follows_its_schedule(schedule, expected):
 
 def test_pooling_comes_before_a_defense_and_a_resize_after_it():
   config = {
-    'name': 'rand_disc_fixed', 'codes': ((0.0,), (1.0,)), 'sigma': 0.1,
+    'name': 'rand_disc_fixed',
+    'codes': ((0.0,), (1.0,)),
+    'sigma': 0.1,
   }
   pooling = {'window': 2, 'stride': 2, 'size': 6}
   defense = build.defend(config | {'pooling': pooling})(None, 10.0)
@@ -279,8 +289,12 @@ def test_pooling_comes_before_a_defense_and_a_resize_after_it():
     {'name': 'rand_disc_fixed', 'codes': ((0.0,), (1.0,)), 'sigma': 0.1},
     {'name': 'rand_mix_fixed', 'codes': ((0.0,), (1.0,)), 'sigma': 0.1},
     {
-      'name': 'rand_disc', 'sigma': 0.1, 'tau': 0.1, 'num_centers': 2,
-      'num_samples': 9, 'gamma': 40.0,
+      'name': 'rand_disc',
+      'sigma': 0.1,
+      'tau': 0.1,
+      'num_centers': 2,
+      'num_samples': 9,
+      'gamma': 40.0,
     },
   ],
   ids=lambda config: config['name'],

@@ -68,8 +68,14 @@ def test_no_attack_breaks_a_certificate(problem, decided, tmp_path):
   target, arrays = problem
   _, rows = decided
   attacked = evaluation.evaluate(
-    target, arrays, recipes.adaptive(EPS, 10, (10.0,)), 'linf', EPS,
-    jax.random.key(0), tmp_path, batch_size=30,
+    target,
+    arrays,
+    recipes.adaptive(EPS, 10, (10.0,)),
+    'linf',
+    EPS,
+    jax.random.key(0),
+    tmp_path,
+    batch_size=30,
   )
   assert not certification.contradictions(rows, attacked).size
   proved = np.flatnonzero(rows['certificate/status'] == CERTIFIED)
@@ -103,8 +109,15 @@ def test_tables_decide_as_linear_bounds_do(problem, decided, tmp_path):
   target, arrays = problem
   _, rows = decided
   again = certification.certify(
-    target, arrays, EPS, tmp_path, num_examples=8, batch_size=8,
-    bounds='tables', leaf_size=1, max_patterns=4,
+    target,
+    arrays,
+    EPS,
+    tmp_path,
+    num_examples=8,
+    batch_size=8,
+    bounds='tables',
+    leaf_size=1,
+    max_patterns=4,
   )
   both = [r['certificate/status'][:8] for r in (rows, again)]
   np.testing.assert_array_equal(*both)

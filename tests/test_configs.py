@@ -33,23 +33,27 @@ PRESETS = {
   'paper.ablations': ('small', 'paper', 'smoke'),
 }
 SIX_SETTINGS = ('digits', 'mnist', 'fashion_mnist')
-MEMBERS = [
-  (name, f'{preset},{codebook}')
-  for name in SIX_SETTINGS
-  for preset, codebook in itertools.product(PRESETS[name], study.CODEBOOKS)
-] + [
-  (name, preset)
-  for name, presets in PRESETS.items()
-  if name not in SIX_SETTINGS
-  for preset in presets
-] + [
-  ('paper.figure_2', 'adv'),
-  ('paper.figure_2', 'paper,adv'),
-  ('paper.figure_4', 'b'),
-  ('paper.figure_4', 'c,smoke'),
-  ('paper.figure_4', 'd'),
-  ('paper.figure_4', 'd,smoke'),
-]
+MEMBERS = (
+  [
+    (name, f'{preset},{codebook}')
+    for name in SIX_SETTINGS
+    for preset, codebook in itertools.product(PRESETS[name], study.CODEBOOKS)
+  ]
+  + [
+    (name, preset)
+    for name, presets in PRESETS.items()
+    if name not in SIX_SETTINGS
+    for preset in presets
+  ]
+  + [
+    ('paper.figure_2', 'adv'),
+    ('paper.figure_2', 'paper,adv'),
+    ('paper.figure_4', 'b'),
+    ('paper.figure_4', 'c,smoke'),
+    ('paper.figure_4', 'd'),
+    ('paper.figure_4', 'd,smoke'),
+  ]
+)
 
 
 def module(name):

@@ -120,9 +120,7 @@ def test_what_is_misclassified_is_not_attacked(tmp_path):
 def test_a_cascade_is_the_worst_case_of_its_recipes(tmp_path):
   ensemble = (CORNER, RANDOM, UPPER)
   rows = evaluate(tmp_path / 'all', ensemble)
-  alone = np.stack(
-    [wrong(evaluate(tmp_path / r.name, (r,))) for r in ensemble]
-  )
+  alone = np.stack([wrong(evaluate(tmp_path / r.name, (r,))) for r in ensemble])
   np.testing.assert_array_equal(wrong(rows), alone.any(0))
   first = np.where(alone.any(0) & ~WRONG, alone.argmax(0), -1)
   np.testing.assert_array_equal(rows['verdict/broken_by'], first)
@@ -254,9 +252,7 @@ def test_an_attack_is_judged_on_draws_it_has_not_seen(tmp_path):
   assert (verdicts.predicted == batch.label)[attacked].all()
 
 
-@pytest.mark.parametrize(
-  'eps', [-0.1, float('nan')], ids=['negative', 'nan']
-)
+@pytest.mark.parametrize('eps', [-0.1, float('nan')], ids=['negative', 'nan'])
 def test_a_radius_below_zero_is_an_error(tmp_path, eps):
   with pytest.raises(ValueError, match='eps=.* must be at least 0'):
     evaluate(tmp_path, (CORNER,), eps=eps)
@@ -310,8 +306,14 @@ def test_other_parameters_and_radii_are_not_compiled_again():
 
 
 EOT = Recipe(
-  'eot', losses.cross_entropy, recipes.sign, 0.02, 3, num_draws=4,
-  num_restarts=3, every_example=True,
+  'eot',
+  losses.cross_entropy,
+  recipes.sign,
+  0.02,
+  3,
+  num_draws=4,
+  num_restarts=3,
+  every_example=True,
 )
 
 
@@ -332,8 +334,15 @@ def linear(params, x):
 def noisy_rows(directory, seed=0, batch_size=25, where=None):
   target = deployed.Target(linear, shift, PARAMS, None, num_draws=9)
   return evaluation.evaluate(
-    target, ARRAYS, (EOT._replace(chunk=2),), 'linf', EPS,
-    jax.random.key(seed), directory, batch_size, where=where,
+    target,
+    ARRAYS,
+    (EOT._replace(chunk=2),),
+    'linf',
+    EPS,
+    jax.random.key(seed),
+    directory,
+    batch_size,
+    where=where,
   )
 
 

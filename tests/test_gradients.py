@@ -73,9 +73,7 @@ def test_without_a_defense_every_way_is_the_plain_gradient(backward, key):
 @pytest.mark.parametrize('backward', BACKWARD)
 def test_the_margin_is_that_of_the_deployed_pipeline(backward, key):
   defense = binning(2)
-  oracle = gradients.through(
-    logits_fn, defense, losses.cross_entropy, backward
-  )
+  oracle = gradients.through(logits_fn, defense, losses.cross_entropy, backward)
   out = oracle.evaluate(key, X, 2, 0)
   deployed = losses.margin(logits_fn(defense.apply(key, X)), 2)
   np.testing.assert_allclose(out.margin, deployed, rtol=1e-6)

@@ -17,9 +17,7 @@ def verdicts(draw):
   row = st.lists(st.integers(0, 3), min_size=num_draws, max_size=num_draws)
   draws = draw(st.lists(row, min_size=1, max_size=8))
   label = st.integers(0, 3)
-  labels = draw(
-    st.lists(label, min_size=len(draws), max_size=len(draws))
-  )
+  labels = draw(st.lists(label, min_size=len(draws), max_size=len(draws)))
   return np.array(draws), np.array(labels)
 
 

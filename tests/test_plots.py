@@ -218,9 +218,7 @@ def test_size_curves_show_shares_intervals_and_the_promise():
   paper = {'nat_pre': [(20.0, 70.0), (10.0, 99.0)]}
   (axes,) = plots.size_curves(curves, 'found', 'k', printed=paper).axes
   dotted = [line for line in axes.lines if line.get_linestyle() == ':']
-  assert [[10, 99], [20, 70]] in [
-    line.get_xydata().tolist() for line in dotted
-  ]
+  assert [[10, 99], [20, 70]] in [line.get_xydata().tolist() for line in dotted]
   assert 'as printed' in [t.get_text() for t in axes.get_legend().get_texts()]
   with pytest.raises(ValueError, match='at least one point'):
     plots.size_curves({'a': []}, 'found', 'images')

@@ -17,9 +17,7 @@ def test_curves_are_the_shares_of_images():
     assert share == 100 * np.mean(FOOLED > eps)
   for eps, share in proved:
     assert share == 100 * np.mean(CERTIFIED >= eps)
-  heights = [
-    sum(bar.get_height() for bar in bars) for bars in below.containers
-  ]
+  heights = [sum(bar.get_height() for bar in bars) for bars in below.containers]
   assert heights == [5, 5]
   last = [bars[-1].get_height() for bars in below.containers]
   assert last == [2, 0]  # fooled at the very end of the range, and never

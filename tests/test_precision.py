@@ -50,7 +50,10 @@ def network():
 
   def apply(params, x):
     x = jax.lax.conv_general_dilated(
-      x[None], params['kernel'], (1, 1), 'SAME',
+      x[None],
+      params['kernel'],
+      (1, 1),
+      'SAME',
       dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
     )
     return jnp.maximum(x, 0.0).reshape(-1) @ params['matrix']
@@ -107,7 +110,12 @@ def certify_votes(directory):
     target, ARRAYS, key, directory / 'votes', 50, 0.1
   )
   vote_certification.certify(
-    voted, ARRAYS, np.asarray, randomized.gaussian(0.1), 0.01, 0.1,
+    voted,
+    ARRAYS,
+    np.asarray,
+    randomized.gaussian(0.1),
+    0.01,
+    0.1,
     directory / 'certificates',
   )
 
@@ -171,8 +179,13 @@ def test_an_attack_runs_at_its_own_and_is_judged_at_highest(asked, tmp_path):
 def test_so_does_that_of_notebooks(precision, asked):
   def attack(logits_fn):
     return api.attack(
-      logits_fn, nearest_code(CODES), threats.linf(0.1), losses.margin,
-      sign_adam(0.05), 1, precision=precision,
+      logits_fn,
+      nearest_code(CODES),
+      threats.linf(0.1),
+      losses.margin,
+      sign_adam(0.05),
+      1,
+      precision=precision,
     )
 
   found = asked(on_batches(attack, KEY, UNIT, ARRAYS.labels))
@@ -221,8 +234,15 @@ def test_verdicts_that_would_be_others_are_counted(num_draws, tmp_path):
 
   def evaluate(precision, batch_size):
     return evaluation.evaluate(
-      target, NEAR, (STAYS._replace(precision=precision),), 'linf', 0.0, KEY,
-      tmp_path / f'{precision}{batch_size}', batch_size, where=where,
+      target,
+      NEAR,
+      (STAYS._replace(precision=precision),),
+      'linf',
+      0.0,
+      KEY,
+      tmp_path / f'{precision}{batch_size}',
+      batch_size,
+      where=where,
     )
 
   fine, rough = evaluate('highest', 40), evaluate('default', 40)

@@ -27,8 +27,13 @@ def work(directory, computed, num_examples=None):
     return ''
 
   rows = shards.worked_off(
-    ARRAYS, directory, 3, num_examples, compute,
-    lambda columns: np.array([len(columns['index'])]), tell,
+    ARRAYS,
+    directory,
+    3,
+    num_examples,
+    compute,
+    lambda columns: np.array([len(columns['index'])]),
+    tell,
   )
   return rows, told
 

@@ -1,5 +1,4 @@
-"""Votes and bounds over a small dataset: rows, resume, and what they add up to.
-"""
+"""Votes and bounds over a small dataset: rows, resume, what they add up to."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,9 @@ from rdefense.data.sources import Arrays, to_unit
 
 NUM_VOTES, DELTA, EPS = 400, 0.01, 0.02
 DEFENSE = {
-  'name': 'rand_disc_fixed', 'codes': ((0.0,), (1.0,)), 'sigma': 0.2,
+  'name': 'rand_disc_fixed',
+  'codes': ((0.0,), (1.0,)),
+  'sigma': 0.2,
 }
 
 
@@ -55,8 +56,11 @@ def test_votes_are_those_of_the_pipeline(problem, found):
   _, voted, _ = found
   assert (voted['votes'].sum(-1) == NUM_VOTES).all()
   draws, _ = deployed.judge(
-    target._replace(num_draws=NUM_VOTES), jax.random.key(0), np.arange(13),
-    arrays.images / np.float32(255), arrays.labels,
+    target._replace(num_draws=NUM_VOTES),
+    jax.random.key(0),
+    np.arange(13),
+    arrays.images / np.float32(255),
+    arrays.labels,
   )
   assert (voted['votes'][:, 1] == (draws == 1).sum(-1)).all()
 
@@ -69,9 +73,7 @@ def test_bounds_are_those_of_the_certifier(problem, found):
   direct = certify(to_unit(arrays.images), EPS, shares)
   for name, margin in direct.margin.items():
     # Shards have fewer pixel values, so sums are taken in another order.
-    np.testing.assert_allclose(
-      rows[f'certificate/{name}'], margin, rtol=1e-9
-    )
+    np.testing.assert_allclose(rows[f'certificate/{name}'], margin, rtol=1e-9)
   best = np.max([rows[f'certificate/{n}'] for n in direct.margin], 0)
   assert (rows['certificate/best'] == best).all()
 
@@ -97,10 +99,12 @@ def test_tallies_are_in_their_order(found):
 
 def test_wrong_votes_are_found_and_bounded():
   certified = {
-    'index': np.arange(4), 'certificate/best': np.array([0.5, 0.5, 0.1, -1.0]),
+    'index': np.arange(4),
+    'certificate/best': np.array([0.5, 0.5, 0.1, -1.0]),
   }
   attacked = {
-    'index': np.array([1, 2, 3]), 'label': np.array([0, 0, 0]),
+    'index': np.array([1, 2, 3]),
+    'label': np.array([0, 0, 0]),
     'verdict/draws': np.array([[0, 0, 1], [1, 1, 0], [1, 1, 1]]),
   }
   wrong, expected = vote_certification.wrong_votes(certified, attacked, 2)

@@ -35,7 +35,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     title='Paper B: fixed centres, and CW with kappa 50',
   )
   config.attacks.paper_b_cw = config.attacks.paper_b.to_dict() | {
-    'name': 'paper_b_cw', 'on': ('randomized',)
+    'name': 'paper_b_cw',
+    'on': ('randomized',),
   }
   if chosen['preset'] == 'smoke':
     config.only = ('randmix_fixed',)

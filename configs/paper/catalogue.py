@@ -25,8 +25,10 @@ _COLOR = ('cifar10', 'gtsrb')
 TABLE_OF = {'table1': 'Table I', 'table2': 'Table II', 'table3': 'Table III'}
 # Workdir of a data set's own study: the codebook it has without words.
 _OWN = {
-  'mnist': ('Table II', 2), 'fashion_mnist': ('Table II', 2),
-  'cifar10': ('Table II', 300), 'gtsrb': ('Table II', 300),
+  'mnist': ('Table II', 2),
+  'fashion_mnist': ('Table II', 2),
+  'cifar10': ('Table II', 300),
+  'gtsrb': ('Table II', 300),
   'nips17': ('Table II', 300),
 }
 _CONFIG = {'nips17': 'imagenet'}
@@ -89,9 +91,7 @@ CATALOGUE = {
   ),
   'figure6': Item('A, Figure 6: neighbourhoods of colours', ('cifar10',)),
   'figure7': Item('A, Figure 7: histogram of pixels', ('mnist',)),
-  'knowledge': Item(
-    'A, prose: black, gray and white box', (*_GREY, *_COLOR)
-  ),
+  'knowledge': Item('A, prose: black, gray and white box', (*_GREY, *_COLOR)),
   'model': Item('A, section 5: the idealised model'),
   'b_figure1': Item('B, Figure 1: colours of an image, by cluster'),
   'b_table1': Item('B, Table 1: down-sampling, one for each eps'),
@@ -191,7 +191,10 @@ def _codebook(
   options = (f'--config.only={_BEHIND!r}',) if pretrained else ()
   if dataset != 'nips17':
     yield Job(
-      'train', config, workdir, pretrained,
+      'train',
+      config,
+      workdir,
+      pretrained,
       (*options, '--only=nat_re,adv_re'),
     )
   yield Job('evaluate', config, workdir, pretrained, options)
@@ -202,7 +205,9 @@ def _trained(dataset: str, preset: str) -> Iterator[Job]:
   if dataset != 'nips17':
     fast = 'adv_fast,' if dataset in _GREY and preset != 'paper' else ''
     yield Job(
-      'train', f'{dataset}.py:{preset}', dataset,
+      'train',
+      f'{dataset}.py:{preset}',
+      dataset,
       options=(f'--only=nat,{fast}adv',),
     )
 
@@ -224,9 +229,7 @@ def _paper_b(what: str, preset: str) -> Iterator[Job]:
       yield Job('evaluate', f'paper/{name}.py:{preset}', name)
     case 'b_figure2':
       yield from _trained('mnist', preset)
-      yield Job(
-        'evaluate', f'paper/figure_2.py:{preset}', 'figure_2', 'mnist'
-      )
+      yield Job('evaluate', f'paper/figure_2.py:{preset}', 'figure_2', 'mnist')
     case 'b_figure3' | 'b_table1':
       for program in ('train', 'evaluate', 'certify'):
         yield Job(program, f'paper/figure_3.py:{preset}', 'figure_3')

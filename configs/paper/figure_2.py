@@ -21,7 +21,10 @@ from configs import mnist, study
 
 _NOISE = 0.15  # sigma = tau, PROTOCOL B1
 _CENTERS = {
-  'sigma': _NOISE, 'tau': _NOISE, 'num_centers': 2, 'num_samples': 100,
+  'sigma': _NOISE,
+  'tau': _NOISE,
+  'num_centers': 2,
+  'num_samples': 100,
   'gamma': 40.0,
 }
 _RADII = (0.05, 0.1)
@@ -38,12 +41,23 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   main, few = (0, 0) if paper else (1000, 300)
   attacks = {
     'paper_b': study.attack_run(
-      'paper_b', num_examples=main, radii=_RADII, curve=_CURVE,
-      curve_examples=few, num_steps=40, num_draws=20, alpha=40.0,
+      'paper_b',
+      num_examples=main,
+      radii=_RADII,
+      curve=_CURVE,
+      curve_examples=few,
+      num_steps=40,
+      num_draws=20,
+      alpha=40.0,
     ),
     'strongest': study.attack_run(
-      'strongest', ('randomized',), num_examples=main and 100,
-      radii=_RADII, num_steps=60, num_draws=20, alphas=(10.0, 40.0, 160.0),
+      'strongest',
+      ('randomized',),
+      num_examples=main and 100,
+      radii=_RADII,
+      num_steps=60,
+      num_draws=20,
+      alphas=(10.0, 40.0, 160.0),
       num_restarts=1,
     ),
   } | study.honest_randomness(
@@ -52,8 +66,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   base = chosen['base']
   trained = ('nat',) if base == 'nat' else ('adv_fast', 'adv')
   config = study.of_defenses(
-    'mnist' if base == 'nat' else 'mnist_adv', 'mnist',
-    config.model.to_dict(), eps=0.1,
+    'mnist' if base == 'nat' else 'mnist_adv',
+    'mnist',
+    config.model.to_dict(),
+    eps=0.1,
     runs={n: config.runs[n].to_dict() for n in trained if n in config.runs},
     defenses={
       'none': {'name': 'identity'},

@@ -31,7 +31,10 @@ _POOLED = {
 }
 _NETWORKS = {
   'paper': {
-    'name': 'mnist_cnn', 'widths': (32, 64), 'hidden': 1024, 'init': 'he'
+    'name': 'mnist_cnn',
+    'widths': (32, 64),
+    'hidden': 1024,
+    'init': 'he',
   },
   'small': {'name': 'gowal_cnn', 'size': 'small', 'init': 'he'},
 }
@@ -59,8 +62,12 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         defenses[name] = fixed | {'sigma': sigma, 'pooling': pooling}
         radii[name] = own
   defenses['adaptive'] = {
-    'name': 'rand_disc', 'sigma': _SIGMA, 'tau': _SIGMA, 'num_centers': 2,
-    'num_samples': 100, 'gamma': 40.0,
+    'name': 'rand_disc',
+    'sigma': _SIGMA,
+    'tau': _SIGMA,
+    'num_centers': 2,
+    'num_samples': 100,
+    'gamma': 40.0,
   }
   radii['adaptive'] = (0.005, 0.01, 0.015, 0.02)
   steps = {'small': 2000, 'paper': 20_000, 'smoke': 4}[preset]
@@ -68,7 +75,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   if preset == 'smoke':
     names = list(_SMOKE)
   config = study.of_defenses(
-    'figure_3', 'mnist',
+    'figure_3',
+    'mnist',
     _NETWORKS['paper' if preset == 'paper' else 'small'],
     eps=0.1,
     runs={
@@ -79,8 +87,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     settings={name: study.setting(name, name, _told(name)) for name in names},
     attacks={
       'paper_b': study.attack_run(
-        'paper_b', num_examples=0 if preset == 'paper' else 100, num_steps=40,
-        num_draws=20, alpha=40.0,
+        'paper_b',
+        num_examples=0 if preset == 'paper' else 100,
+        num_steps=40,
+        num_draws=20,
+        alpha=40.0,
       ),
     },
   )

@@ -37,7 +37,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   make = {'a': _noises, 'b': _centers, 'c': _copies, 'd': _certified}
   defenses = make[chosen['part']]()
   config = table_2a.imagenet(
-    chosen['preset'], defenses, (1 / 255,),
+    chosen['preset'],
+    defenses,
+    (1 / 255,),
     title=f'Paper B, Figure 4({chosen["part"]}): RandMix on ImageNet',
   )
   if chosen['part'] == 'c':
@@ -54,8 +56,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     small = chosen['preset'] != 'paper'
     config.certify = ml_collections.ConfigDict(
       study.certification(
-        radii=_CERTIFIED, num_examples=60 if small else 0,
-        num_votes=300 if small else 1000, shard_size=10,
+        radii=_CERTIFIED,
+        num_examples=60 if small else 0,
+        num_votes=300 if small else 1000,
+        shard_size=10,
         curves={'Gaussian': ('gaussian',), 'RandDisc': ('randdisc_fixed',)},
       )
     )
@@ -79,7 +83,8 @@ def _noises() -> dict:
 def _centers() -> dict:
   return {
     f'randmix_k{k}': (
-      table_2a.randomized(_NOISE, k)['randmix'][0], f'{k} centres'
+      table_2a.randomized(_NOISE, k)['randmix'][0],
+      f'{k} centres',
     )
     for k in _NUM_CENTERS
   }

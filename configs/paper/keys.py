@@ -59,7 +59,8 @@ def keys(what: str, dataset: str) -> tuple[str, ...]:
     case 'figure4':
       return (
         'certify/mnist/disc_adv_pre/eps*/certified',
-        'mnist/density/disc_adv_pre/eps*/paper_a', 'mnist/nat_pre/eps*/pgd*',
+        'mnist/density/disc_adv_pre/eps*/paper_a',
+        'mnist/nat_pre/eps*/pgd*',
       )
     case 'figure5':
       own = f'hardness/{dataset}'
@@ -82,7 +83,8 @@ def _paper_b(what: str) -> tuple[str, ...]:
   match what:
     case 'b_table1':
       return (
-        'certify/randdisc/pooled*/best', 'certify/randdisc/pooled*',
+        'certify/randdisc/pooled*/best',
+        'certify/randdisc/pooled*',
         'figure_3/pooled*',
       )
     case 'b_table2a':
@@ -96,12 +98,12 @@ def _paper_b(what: str) -> tuple[str, ...]:
       return ('nips17_transfer/randmix/eps8/transfer', 'nips17_transfer/*')
     case 'b_figure2':
       names = ('randdisc', 'randmix', 'gaussian', 'base')
-      return (
-        'mnist/randdisc/eps0.1/paper_b', *(f'mnist/{n}/*' for n in names)
-      )
+      return ('mnist/randdisc/eps0.1/paper_b', *(f'mnist/{n}/*' for n in names))
     case 'b_figure3':
       return (
-        'certify/randdisc/plain/*/best', 'certify/randdisc/*', 'figure_3/*'
+        'certify/randdisc/plain/*/best',
+        'certify/randdisc/*',
+        'figure_3/*',
       )
     case 'b_figure4a':
       return ('nips17/randmix_sigma*/eps*', 'nips17/*_sigma*')
@@ -113,7 +115,9 @@ def _paper_b(what: str) -> tuple[str, ...]:
       return ('certify/nips17/randdisc_fixed/*/best', 'certify/nips17/*')
     case 'b_ablations':
       return (
-        'nips17/randmix_fixed/eps*/paper_b', 'nips17/*_fixed/*',
-        'nips17/*/paper_b_cw*', 'mnist_adv/*',
+        'nips17/randmix_fixed/eps*/paper_b',
+        'nips17/*_fixed/*',
+        'nips17/*/paper_b_cw*',
+        'mnist_adv/*',
       )
   raise ValueError(f'{what!r} is no table or figure of the papers.')

@@ -43,7 +43,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   )
   (plain,) = (name for name in config.attacks if name.startswith('pgd'))
   on_others = config.attacks[plain].to_dict() | {
-    'on': study.KINDS, 'curve': (), 'keep': 'last', 'num_examples': 0
+    'on': study.KINDS,
+    'curve': (),
+    'keep': 'last',
+    'num_examples': 0,
   }
   config.attacks = ml_collections.ConfigDict(
     {

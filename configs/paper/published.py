@@ -33,8 +33,14 @@ from typing import NamedTuple
 from configs.paper.tables import TABLES
 
 __all__ = [
-  'PAPER_A', 'PAPER_B', 'PUBLISHED', 'TABLE_IV', 'Certificates',
-  'codebook_key', 'row_conditions', 'row_keys',
+  'PAPER_A',
+  'PAPER_B',
+  'PUBLISHED',
+  'TABLE_IV',
+  'Certificates',
+  'codebook_key',
+  'row_conditions',
+  'row_keys',
 ]
 
 
@@ -63,7 +69,9 @@ TABLE_IV = {
 # Tables I to III: keys of the codes' names and, by data set and base, of the
 # radius in the units of its study and of the steps of the undefended attack.
 _CODEBOOKS = {
-  'Table I': 'binning', 'Table II': 'density', 'Table III': 'medoids'
+  'Table I': 'binning',
+  'Table II': 'density',
+  'Table III': 'medoids',
 }
 _ATTACKS = {
   'mnist': {'nat': ('eps0.3', 100), 'adv': ('eps0.3', 100)},

@@ -31,13 +31,17 @@ FIXED = {
 def randomized(noise: float, num_centers: int) -> dict:
   """Paper B's defenses at sigma = tau = `noise`, with their descriptions."""
   centers = {
-    'sigma': noise, 'tau': noise, 'num_centers': num_centers,
-    'num_samples': 100, 'gamma': 40.0,
+    'sigma': noise,
+    'tau': noise,
+    'num_centers': num_centers,
+    'num_samples': 100,
+    'gamma': 40.0,
   }
   return {
     'gaussian': ({'name': 'gaussian', 'sigma': noise}, 'noise alone'),
     'randdisc': (
-      {'name': 'rand_disc'} | centers, f'nearest of {num_centers} centres'
+      {'name': 'rand_disc'} | centers,
+      f'nearest of {num_centers} centres',
     ),
     'randmix': (
       {'name': 'rand_mix', 'alpha': 40.0} | centers,
@@ -47,9 +51,7 @@ def randomized(noise: float, num_centers: int) -> dict:
 
 
 MODELS = {
-  'small': {
-    'name': 'mobilenet_v2', 'weights': 'mobilenet_v2_1.0_224.npz'
-  },
+  'small': {'name': 'mobilenet_v2', 'weights': 'mobilenet_v2_1.0_224.npz'},
   'paper': {
     'name': 'inception_resnet_v2',
     'weights': 'inception_resnet_v2_weights_tf_dim_ordering_tf_kernels.h5',
@@ -71,7 +73,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   """`arg`: small, paper or smoke."""
   chosen = study.words(arg, preset=('small', 'paper', 'smoke'))
   config = imagenet(
-    chosen['preset'], DEFENSES, _RADII,
+    chosen['preset'],
+    DEFENSES,
+    _RADII,
     title='Paper B, Table 2(a): whitebox PGD on ImageNet',
   )
   if chosen['preset'] == 'smoke':
@@ -92,7 +96,9 @@ def imagenet(
   """
   paper = preset == 'paper'
   config = study.of_defenses(
-    'nips17', 'nips17', MODELS['paper' if paper else 'small'],
+    'nips17',
+    'nips17',
+    MODELS['paper' if paper else 'small'],
     eps=max(radii),
     runs={},
     defenses={name: defense for name, (defense, _) in defenses.items()},
@@ -102,8 +108,12 @@ def imagenet(
     },
     attacks={
       'paper_b': study.attack_run(
-        'paper_b_imagenet', num_examples=0 if paper else 50, radii=radii,
-        num_steps=10, num_draws=100 if paper else 10, alpha=40.0,
+        'paper_b_imagenet',
+        num_examples=0 if paper else 50,
+        radii=radii,
+        num_steps=10,
+        num_draws=100 if paper else 10,
+        alpha=40.0,
         step_size_over_eps=0.2,
       ),
     },

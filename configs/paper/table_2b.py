@@ -31,7 +31,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   chosen = study.words(arg, preset=('small', 'paper', 'smoke'))
   preset = chosen['preset']
   config = table_2a.imagenet(
-    preset, DEFENSES, (_RADIUS,),
+    preset,
+    DEFENSES,
+    (_RADIUS,),
     title='Paper B, Table 2(b): transferred MI-FGSM on ImageNet',
   )
   # Its noise is not that of Table 2(a), nor are its clean figures.

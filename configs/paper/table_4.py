@@ -40,8 +40,13 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   config.attacks.adaptive.radii = _RADII[1::2] + (config.threat.eps,)
   config.certify = study.certification(
     num_examples=0 if preset == 'paper' else 1000,
-    bounds='tables', max_nodes=127, max_patterns=1024, max_ambiguous=30,
-    leaf_size=1, batch_size=16, table_iv=True,
+    bounds='tables',
+    max_nodes=127,
+    max_patterns=1024,
+    max_ambiguous=30,
+    leaf_size=1,
+    batch_size=16,
+    table_iv=True,
   )
   if preset == 'smoke':
     study.smoke(config)

@@ -129,9 +129,7 @@ def _fit(counts, reach, num_codes, deviation) -> Fit:
   sigma = fitted_sigma(counts[: reach + 1])
   law = np.zeros(len(counts))
   law[: reach + 1] = _law(sigma, reach)
-  defined = (
-    0 < sigma < math.inf and 2 * deviation / law[0] < 1 / num_codes
-  )
+  defined = 0 < sigma < math.inf and 2 * deviation / law[0] < 1 / num_codes
   nu = None
   if defined:
     nu = guarantee.nu(sigma, float(law[0]), num_codes, deviation)

@@ -65,9 +65,7 @@ def lab(rgb) -> np.ndarray:
     raise ValueError(
       f'rgb has shape {rgb.shape}, expected [..., 3]: is the image grey?'
     )
-  linear = np.where(
-    rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4
-  )
+  linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
   ratio = linear @ _TO_XYZ.T / _WHITE
   step = 6 / 29
   f = np.where(ratio > step**3, np.cbrt(ratio), ratio / (3 * step**2) + 4 / 29)

@@ -70,9 +70,7 @@ def gamma(num_samples: int, num_levels: int, delta: float) -> float:
   return math.sqrt(4 / num_samples * math.log(num_levels / delta))
 
 
-def nu(
-  sigma: float, peak: float, num_codes: int, deviation: float
-) -> float:
+def nu(sigma: float, peak: float, num_codes: int, deviation: float) -> float:
   """sigma sqrt(log(1 / (1/k - 2 gamma / a))): how near codes are found.
 
   Args:

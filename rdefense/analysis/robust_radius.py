@@ -169,6 +169,4 @@ def join(certified: np.ndarray, bracket: Bracket) -> Radius:
       f'{bracket.fooled[i]:g}: one of the two is wrong, or they are of '
       'different pipelines.'
     )
-  return Radius(
-    lower, bracket.fooled, np.maximum(bracket.withstood, lower)
-  )
+  return Radius(lower, bracket.fooled, np.maximum(bracket.withstood, lower))

@@ -35,7 +35,12 @@ from rdefense.parallel import Layout, layout, padded_size
 from rdefense.types import Key, PyTree
 
 __all__ = [
-  'Attacked', 'Pieces', 'batch_attack', 'moves', 'pieces', 'rows_at_once'
+  'Attacked',
+  'Pieces',
+  'batch_attack',
+  'moves',
+  'pieces',
+  'rows_at_once',
 ]
 
 _SMALLEST = 16  # below this a smaller batch saves no time
@@ -80,9 +85,9 @@ def pieces(make_attack, where: Layout) -> Pieces:
 
   def start(operands, key, index, x, y):
     attack = make_attack(operands)
-    return over_examples(
-      lambda key, x, y: attack.init(start_key(key), x, y)
-    )(key, index, x, y)
+    return over_examples(lambda key, x, y: attack.init(start_key(key), x, y))(
+      key, index, x, y
+    )
 
   def move(operands, key, index, x, i, state):
     attack = make_attack(operands)
@@ -125,9 +130,7 @@ def pieces(make_attack, where: Layout) -> Pieces:
   shared, rows = (copied, copied), (split, split)
 
   def jit(fn, shardings, **options):
-    return jax.jit(
-      fn, in_shardings=shardings, out_shardings=split, **options
-    )
+    return jax.jit(fn, in_shardings=shardings, out_shardings=split, **options)
 
   return Pieces(
     jit(start, (*shared, *rows, split)),
@@ -248,9 +251,7 @@ def batch_attack(
     if loop == 'scan':
       state, evaluations = compiled.scan(*counts, operands, key, *data)
     else:
-      state, evaluations = host(
-        operands, key, counts, data, len(rows), len(x)
-      )
+      state, evaluations = host(operands, key, counts, data, len(rows), len(x))
     results = jax.device_get(
       (*compiled.read(operands, data[1], state), evaluations)
     )

@@ -87,8 +87,13 @@ def paper_b(
     ImageNet; step and start are the code's, not the paper's.
   """
   return eot(
-    eps, num_steps, num_draws, backward='surrogate', alpha=alpha,
-    keep='last', name='paper_b',
+    eps,
+    num_steps,
+    num_draws,
+    backward='surrogate',
+    alpha=alpha,
+    keep='last',
+    name='paper_b',
   )
 
 
@@ -103,7 +108,9 @@ def paper_b_imagenet(
   (recipe,) = paper_b(eps, num_steps, num_draws, alpha)
   return (
     recipe._replace(
-      name='paper_b_imagenet', loss=_LOG_PROBABILITY, step_size=0.2 * eps,
+      name='paper_b_imagenet',
+      loss=_LOG_PROBABILITY,
+      step_size=0.2 * eps,
       start='clean',
     ),
   )
@@ -145,13 +152,20 @@ def strongest(
       'would count as robust.'
     )
   common = Recipe(
-    '', losses.cross_entropy, sign, 4 * eps / num_steps, num_steps,
-    num_restarts=num_restarts, num_draws=num_draws,
+    '',
+    losses.cross_entropy,
+    sign,
+    4 * eps / num_steps,
+    num_steps,
+    num_restarts=num_restarts,
+    num_draws=num_draws,
   )
   through_alphas = tuple(
     common._replace(
-      name=f'log_probability/{way}{alpha:g}', average='log_probability',
-      backward=way, alpha=alpha,
+      name=f'log_probability/{way}{alpha:g}',
+      average='log_probability',
+      backward=way,
+      alpha=alpha,
     )
     for alpha in alphas
     for way in ('bpda', 'surrogate')

@@ -12,10 +12,11 @@ chain:
 >>> from rdefense.defenses import binning
 >>> logits_fn = lambda x: jnp.stack([x.mean(), 1 - x.mean()])
 >>> oracle = gradients.through(logits_fn, binning(4), losses.margin)
->>> nesterov = optax.chain(                      # a new attack, composed
+>>> nesterov = optax.chain(  # a new attack, composed
 ...   optax.trace(0.9, nesterov=True),
 ...   optax.scale_by_sign(),
-...   optax.scale_by_schedule(lambda i: -0.1 * 0.8**i))
+...   optax.scale_by_schedule(lambda i: -0.1 * 0.8**i),
+... )
 >>> attack = pgd(oracle, nesterov, threats.linf(0.3))
 >>> x, y = jnp.full((2, 2, 1), 0.6), 0
 >>> outcome, info = run(attack, num_steps=10)(jax.random.key(0), x, y)
@@ -158,9 +159,7 @@ def steepest(norm: str, step_size) -> optax.GradientTransformation:
     'l1': scale_by_sparse_sign,
   }
   checks.check_choice('norm', norm, direction)
-  return optax.chain(
-    direction[norm](), optax.scale_by_learning_rate(step_size)
-  )
+  return optax.chain(direction[norm](), optax.scale_by_learning_rate(step_size))
 
 
 def mi_fgsm(step_size, decay: float = 1.0) -> optax.GradientTransformation:

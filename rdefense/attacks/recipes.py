@@ -108,7 +108,10 @@ def assemble(
     ValueError: on an unknown precision, and as `gradients.through`.
   """
   oracle = through(
-    at(recipe.precision, logits_fn), defense, recipe.loss, recipe.backward,
+    at(recipe.precision, logits_fn),
+    defense,
+    recipe.loss,
+    recipe.backward,
     deployed_margin=recipe.keep == 'best',
   )
   if recipe.num_draws:
@@ -215,9 +218,7 @@ def _falling_sign(
 
 def fgsm(eps: float) -> tuple[Recipe, ...]:
   """One sign step of length eps from x (Goodfellow et al. 2015)."""
-  return (
-    Recipe('fgsm', losses.cross_entropy, sign, eps, 1, start='clean'),
-  )
+  return (Recipe('fgsm', losses.cross_entropy, sign, eps, 1, start='clean'),)
 
 
 def mi_fgsm(

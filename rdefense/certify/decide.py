@@ -80,9 +80,7 @@ def _compile(apply, norm: str, leaf_size: int) -> _Compiled:
     over(nodes.examine),
     over(leaves),
     jax.jit(
-      jax.vmap(
-        functools.partial(nodes.flipped, apply), (None, None, 0, 0, 0)
-      )
+      jax.vmap(functools.partial(nodes.flipped, apply), (None, None, 0, 0, 0))
     ),
     jax.jit(moved),
     jax.jit(predict),
@@ -173,21 +171,36 @@ def decide(
     # A layer without a bound is an error before any work is done.
     rows = (batch_size, *expected[1:])
     compiled.examine.eval_shape(
-      params, book, jax.ShapeDtypeStruct(rows, bool),
+      params,
+      book,
+      jax.ShapeDtypeStruct(rows, bool),
       jax.ShapeDtypeStruct(rows[:1], labels.dtype),
     )
     by_tables = None
   else:
     by_tables = functools.partial(
-      table_nodes.examine, apply, params, network, np.asarray(book),
+      table_nodes.examine,
+      apply,
+      params,
+      network,
+      np.asarray(book),
       max_patterns=max_patterns,
     )
   ambiguous = (allowed.sum(-1) > 1).sum((1, 2))
   most = np.inf if max_ambiguous is None else max_ambiguous
   budget = np.where(ambiguous > most, 1, max_nodes)
   return _Search(
-    compiled, params, book, images, labels, eps, allowed, budget,
-    batch_size, leaf_size, by_tables,
+    compiled,
+    params,
+    book,
+    images,
+    labels,
+    eps,
+    allowed,
+    budget,
+    batch_size,
+    leaf_size,
+    by_tables,
   ).run()
 
 
@@ -256,7 +269,8 @@ class _Search:
   def _padded(self, *arrays):
     """Rows repeated up to a batch size that was compiled before."""
     size = next(
-      s for s in (self.batch_size // 8, self.batch_size // 2, self.batch_size)
+      s
+      for s in (self.batch_size // 8, self.batch_size // 2, self.batch_size)
       if s >= len(arrays[0])
     )
     rows = np.minimum(np.arange(size), len(arrays[0]) - 1)

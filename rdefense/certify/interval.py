@@ -28,7 +28,13 @@ from rdefense.certify.reachable import Box
 from rdefense.types import Array
 
 __all__ = [
-  'AFFINE', 'MOVES', 'PRODUCTS', 'ROUNDOFF', 'Bounded', 'bounded', 'interval',
+  'AFFINE',
+  'MOVES',
+  'PRODUCTS',
+  'ROUNDOFF',
+  'Bounded',
+  'bounded',
+  'interval',
   'largest',
 ]
 
@@ -38,14 +44,32 @@ _SPARE = 8  # roundings, for sums and differences of what is bounded
 
 # Exact rearrangements of their operands.
 MOVES = (
-  'broadcast_in_dim', 'concatenate', 'convert_element_type', 'copy',
-  'dynamic_slice', 'expand_dims', 'gather', 'pad', 'reshape', 'rev', 'slice',
-  'squeeze', 'stack', 'stop_gradient', 'transpose',
+  'broadcast_in_dim',
+  'concatenate',
+  'convert_element_type',
+  'copy',
+  'dynamic_slice',
+  'expand_dims',
+  'gather',
+  'pad',
+  'reshape',
+  'rev',
+  'slice',
+  'squeeze',
+  'stack',
+  'stop_gradient',
+  'transpose',
 )
 PRODUCTS = ('mul', 'div', 'dot_general', 'conv_general_dilated')
 _SUMS = ('reduce_sum', 'reduce_window_sum')
 _LOSSY = (
-  *PRODUCTS, *_SUMS, 'add', 'add_any', 'sub', 'broadcast_in_dim', 'gather'
+  *PRODUCTS,
+  *_SUMS,
+  'add',
+  'add_any',
+  'sub',
+  'broadcast_in_dim',
+  'gather',
 )
 _MONOTONE = (*MOVES, *_SUMS, 'add', 'add_any', 'max', 'min', 'reduce_max',
              'reduce_window_max')  # fmt: skip
@@ -120,8 +144,10 @@ def _rule(op: Operation, inputs: list[Box]) -> Box:
       for b, down in zip(inputs, falls, strict=True)
     ]
     return Box(op(*(b.low for b in turned)), op(*(b.high for b in turned)))
-  if op.name in PRODUCTS and places in ([0], [1]) and (op.name, *places) != (
-    'div', 1
+  if (
+    op.name in PRODUCTS
+    and places in ([0], [1])
+    and (op.name, *places) != ('div', 1)
   ):
     (box,) = inputs
     middle, radius = (box.low + box.high) / 2, (box.high - box.low) / 2

@@ -229,7 +229,8 @@ def _moved(op: Operation, inputs: list[np.ndarray]) -> np.ndarray:
   if op.name in ('convert_element_type', 'copy', 'stop_gradient'):
     return inputs[0]
   fixed = tuple(
-    a if a is None or jnp.issubdtype(jnp.result_type(a), jnp.integer)
+    a
+    if a is None or jnp.issubdtype(jnp.result_type(a), jnp.integer)
     else jnp.full(jnp.shape(a), -1)
     for a in op.operands
   )

@@ -22,9 +22,7 @@ from rdefense.certify.reachable import box
 from rdefense.losses import margin, margins
 from rdefense.types import Array, Int, PyTree
 
-__all__ = [
-  'ROUNDING', 'Examined', 'Tried', 'enumerated', 'examine', 'flipped'
-]
+__all__ = ['ROUNDING', 'Examined', 'Tried', 'enumerated', 'examine', 'flipped']
 
 # A hundred times what the order of a network's sums was seen to change.
 ROUNDING = 1e-3

@@ -27,8 +27,15 @@ __all__ = ['Operation', 'num_terms', 'operations']
 
 # Of others, such as `scan` and `reduce`, an inner jaxpr is not the whole.
 _CALLS = (
-  'checkpoint', 'closed_call', 'core_call', 'custom_jvp_call',
-  'custom_vjp_call', 'jit', 'pjit', 'remat', 'remat2',
+  'checkpoint',
+  'closed_call',
+  'core_call',
+  'custom_jvp_call',
+  'custom_vjp_call',
+  'jit',
+  'pjit',
+  'remat',
+  'remat2',
 )
 
 
@@ -139,9 +146,7 @@ def _append(eqn, operands, found: list[Operation]) -> _Entry:
   return _Entry(len(found) - 1)
 
 
-def num_terms(
-  op: Operation, shapes: list[tuple[int, ...]]
-) -> tuple[int, int]:
+def num_terms(op: Operation, shapes: list[tuple[int, ...]]) -> tuple[int, int]:
   """How many numbers an operation adds up for one of its, and its transpose.
 
   Args:

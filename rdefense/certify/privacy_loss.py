@@ -226,9 +226,7 @@ def _transforms(losses: _Losses) -> _Transforms:
   return _Transforms(spectra, np.stack(moments), finite)
 
 
-def _composed(
-  counts: np.ndarray, rows: _Transforms, window: float
-) -> _Losses:
+def _composed(counts: np.ndarray, rows: _Transforms, window: float) -> _Losses:
   """The sum of independent losses, `counts[n, r]` of row r: N rows."""
   spectrum = np.exp(counts @ rows.spectra)
   mass = np.roll(np.fft.irfft(spectrum, _NUM_BINS), _NUM_BINS // 2, -1)

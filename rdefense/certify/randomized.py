@@ -175,10 +175,12 @@ def adaptive(
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
     keys = jax.vmap(lambda k: jax.random.split(k, num_draws))(keys)
     centers = np.asarray(find(keys, images))[..., 0]
-    drawn = np.array([
-      _divergences(x, those, sigma, eps)
-      for x, those in zip(images, centers, strict=True)
-    ])
+    drawn = np.array(
+      [
+        _divergences(x, those, sigma, eps)
+        for x, those in zip(images, centers, strict=True)
+      ]
+    )
     return np.minimum(_mean_above(drawn, most, delta), most)
 
   def certify(images, eps: float, shares, index=None) -> Certified:
@@ -205,8 +207,7 @@ def _moved(images: np.ndarray, eps: float) -> np.ndarray:
 
 
 def _divergences(x, drawn, sigma: float, eps: float) -> list[float]:
-  """Of all cells of one image, given each draw of centres `[M, k]`, at worst.
-  """
+  """Of all cells of one image, given each draw of centres `[M, k]`."""
   values, counts = np.unique(x, return_counts=True)
   found = []
   for centers in drawn:
@@ -242,6 +243,7 @@ def _shifted(squared: np.ndarray, shares: np.ndarray) -> Certified:
 
 def _all(divergence, renyi, shares, exact) -> Certified:
   """Margins from divergences, and from least probabilities where known."""
+
   def margin(least) -> np.ndarray:
     return least.sum(-1) - 1
 

@@ -139,9 +139,7 @@ def _deviation(total: int, delta: float) -> float:
   return math.sqrt(math.log(1 / delta) / (2 * total))
 
 
-def _checked(
-  successes, total, confidence: float = 0.95
-) -> tuple[int, int]:
+def _checked(successes, total, confidence: float = 0.95) -> tuple[int, int]:
   successes, total = _count('successes', successes), _count('total', total)
   if total < 1:
     raise ValueError(

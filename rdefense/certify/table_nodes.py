@@ -117,9 +117,7 @@ def examine(
     least_margin = _margin(apply)(params, z, label)
   halves = _split(allowed, ordered, _of(summed, worst))
   tried = Tried(jnp.asarray(least_margin), jnp.asarray(chosen, jnp.int32))
-  return Examined(
-    jnp.asarray(lower, jnp.float32), tried, jnp.asarray(halves)
-  )
+  return Examined(jnp.asarray(lower, jnp.float32), tried, jnp.asarray(halves))
 
 
 def _enumerated(

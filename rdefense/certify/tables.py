@@ -116,9 +116,7 @@ def summed(sums: Affine, tables: list[Table]) -> Table:
   return Table(tuple(sorted(sizes)), total, total)
 
 
-def terms(
-  sums: Affine, tables: list[Table], coefs: np.ndarray
-) -> list[Term]:
+def terms(sums: Affine, tables: list[Table], coefs: np.ndarray) -> list[Term]:
   """Lower bounds of linear functions of the sums without their bias.
 
   Args:

@@ -92,8 +92,10 @@ def check_votes(num_votes: int, delta: float) -> None:
   """Raises `ValueError` where so few votes could not certify any image."""
   least = smallest_number(delta)
   checks.check_at_least(
-    'num_votes', num_votes, least,
-    f': with fewer, no image can be certified at delta={delta}'
+    'num_votes',
+    num_votes,
+    least,
+    f': with fewer, no image can be certified at delta={delta}',
   )
 
 

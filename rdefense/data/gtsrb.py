@@ -117,14 +117,17 @@ def _rows(
       f'{table} is missing: extract {archive} (from {ADDRESS}/) again'
     )
   listed = tables.listed(
-    table, ('Filename', 'ClassId'), classes,
+    table,
+    ('Filename', 'ClassId'),
+    classes,
     f'it is not the table of {archive}, or is not separated by semicolons any '
     'more',
     delimiter=';',
   )
   rows = [(images / name, label) for name, label in listed]
   tables.check_there(
-    rows, f' that {table.name} lists',
+    rows,
+    f' that {table.name} lists',
     'extract the archive again, or remove their rows',
   )
   return rows

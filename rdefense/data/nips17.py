@@ -80,7 +80,9 @@ def nips17_rows(
       '(dev_dataset.csv), under that name'
     )
   listed = tables.listed(
-    table, ('ImageId', 'TrueLabel'), range(1, NUM_CLASSES),
+    table,
+    ('ImageId', 'TrueLabel'),
+    range(1, NUM_CLASSES),
     'it is not the table of the competition, or was saved without its first '
     'line',
   )

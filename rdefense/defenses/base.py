@@ -10,7 +10,7 @@ how to differentiate the deployed transformation, by name (`BACKWARD`):
   identity   value of `apply`, the identity as Jacobian
 
 >>> import jax, jax.numpy as jnp
->>> round_off = Defense(lambda key, x: jnp.round(x), lambda key, x: x ** 2)
+>>> round_off = Defense(lambda key, x: jnp.round(x), lambda key, x: x**2)
 >>> fn = differentiable(round_off, 'bpda')
 >>> x = jnp.float32(0.75)
 >>> float(fn(jax.random.key(0), x))

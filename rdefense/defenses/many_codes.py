@@ -107,9 +107,7 @@ def _distance(x: Array, code: Array, norm: str) -> tuple[Array, list[Array]]:
     distance = functools.reduce(jnp.maximum, sizes)
     tied = [(size == distance).astype(x.dtype) for size in sizes]
     share = 1 / sum(tied[1:], tied[0])
-    return distance, [
-      s * t * share for s, t in zip(signs, tied, strict=True)
-    ]
+    return distance, [s * t * share for s, t in zip(signs, tied, strict=True)]
   square = functools.reduce(jnp.add, [d**2 for d in differences])
   root = jnp.sqrt(jnp.where(square > 0, square, 1.0))
   distance = jnp.where(square > 0, root, 0.0)

@@ -61,20 +61,24 @@ class _Unit(nn.Module):
   def __call__(self, x, train: bool):
     conv, norm = _layers(self.dtype, train)
     active = _leaky_relu(norm()(x))
-    shortcut = _shortcut(
-      active if self.first else x, self.width, self.stride
-    )
+    shortcut = _shortcut(active if self.first else x, self.width, self.stride)
     x = conv(self.width, strides=(self.stride, self.stride))(active)
     return shortcut + conv(self.width)(_leaky_relu(norm()(x)))
 
 
 def _layers(dtype, train):
   conv = functools.partial(
-    nn.Conv, kernel_size=(3, 3), use_bias=False, kernel_init=_KERNEL,
+    nn.Conv,
+    kernel_size=(3, 3),
+    use_bias=False,
+    kernel_init=_KERNEL,
     dtype=dtype,
   )
   norm = functools.partial(
-    nn.BatchNorm, use_running_average=not train, momentum=0.9, epsilon=1e-3,
+    nn.BatchNorm,
+    use_running_average=not train,
+    momentum=0.9,
+    epsilon=1e-3,
     dtype=dtype,
   )
   return conv, norm

@@ -85,8 +85,10 @@ def color_clusters(views: Sequence[ClusterView], title: str) -> Figure:
       axes.set_title(name, fontsize=9.5, color=INK)
     _plane(middle, view)
     middle.set(
-      xlim=(low[0], high[0]), ylim=(low[1], high[1]),
-      xlabel='a: green to red', ylabel='b: blue to yellow',
+      xlim=(low[0], high[0]),
+      ylim=(low[1], high[1]),
+      xlabel='a: green to red',
+      ylabel='b: blue to yellow',
     )
   return figure
 
@@ -99,9 +101,7 @@ def _plane(axes, view: ClusterView) -> None:
     *view.plane[::step].T, c=[tints[i] for i in view.member[::step]], s=3,
     alpha=0.5, linewidths=0, rasterized=True,
   )  # fmt: skip
-  for place, tint, color in zip(
-    view.centers, tints, view.colors, strict=True
-  ):
+  for place, tint, color in zip(view.centers, tints, view.colors, strict=True):
     axes.plot(
       *place, marker='o', markersize=13, color=np.clip(color, 0, 1),
       markeredgecolor='white', markeredgewidth=4, zorder=3,

@@ -60,7 +60,8 @@ def distributions(
   style(axes)
   axes.axhline(50, color=FAINT, linewidth=0.8, linestyle=':')
   axes.set(
-    xlim=(0, None), ylim=(0, 101),
+    xlim=(0, None),
+    ylim=(0, 101),
     xlabel='hardness: log of the number of classes in the ball, of all classes',
     ylabel='images up to there',
   )
@@ -117,9 +118,7 @@ def color_cube(
   return figure
 
 
-def levels(
-  series: Mapping[str, np.ndarray], title: str, ylabel: str
-) -> Figure:
+def levels(series: Mapping[str, np.ndarray], title: str, ylabel: str) -> Figure:
   """Counts by level on a logarithmic axis, paper A's Figure 7.
 
   Args:

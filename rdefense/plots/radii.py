@@ -91,7 +91,8 @@ def radii(
   below.axvline(largest, color=FAINT, linewidth=0.8, linestyle=':')
   style(below)
   below.set(
-    xlim=(0, edges[-1]), ylabel='images',
+    xlim=(0, edges[-1]),
+    ylabel='images',
     xlabel=f'radius ε (pixels in [0, 1]); right of {largest:g}: none found',
   )
   return figure

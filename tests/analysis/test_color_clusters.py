@@ -41,9 +41,7 @@ def test_clusters_are_pixels_of_one_colour():
 
 
 def test_clusters_are_matched_by_their_centres():
-  reference = Clusters(
-    np.array([[0, 1, 2]]), np.eye(3), np.array([1, 1, 1])
-  )
+  reference = Clusters(np.array([[0, 1, 2]]), np.eye(3), np.array([1, 1, 1]))
   moved = clusters(np.eye(3)[[1, 0, 2]][None] + 0.1)
   found = matched(moved, reference)
   np.testing.assert_array_equal(found.member, [[1, 0, 2]])

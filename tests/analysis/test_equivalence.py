@@ -48,9 +48,7 @@ def test_images_are_the_sums_of_their_pixels_whatever_the_batch(monkeypatch):
   np.testing.assert_allclose(found, by_hand, rtol=1e-13)
   monkeypatch.setattr(equivalence, '_ROWS', 7)
   x = pixel_units(images)
-  np.testing.assert_array_equal(
-    equivalence.of_images(x, codes, eps), found
-  )
+  np.testing.assert_array_equal(equivalence.of_images(x, codes, eps), found)
   np.testing.assert_array_equal(
     equivalence.of_images(x[1:2], codes, eps), found[1:2]
   )

@@ -26,9 +26,7 @@ def enumerated(model, code):
     pixel = tuple(int(v) for v in code + np.array(step))
     if all(0 <= v < model.num_levels for v in pixel):
       weights[pixel] = max(map(abs, step))
-  total = sum(
-    np.exp(-(t**2) / model.sigma**2) for t in range(model.reach + 1)
-  )
+  total = sum(np.exp(-(t**2) / model.sigma**2) for t in range(model.reach + 1))
   sizes = {t: [*weights.values()].count(t) for t in weights.values()}
   return {
     pixel: np.exp(-(t**2) / model.sigma**2) / total / sizes[t]
@@ -44,7 +42,8 @@ def test_offsets_have_the_enumerated_probabilities(model):
     expected = enumerated(model, code)
     got = {
       tuple(pixel): p
-      for pixel, p in zip((code + offset).tolist(), row, strict=True) if p
+      for pixel, p in zip((code + offset).tolist(), row, strict=True)
+      if p
     }
     assert got.keys() == expected.keys()
     for pixel, p in expected.items():
@@ -82,9 +81,7 @@ def test_samples_follow_the_law_around_each_code(model, key):
     expected = np.array([150**2 * p for p in law.values()])
     found = np.array([seen.get(pixel, 0) for pixel in law])
     often = expected >= 5  # below, chi-square is no approximation
-    groups = [
-      np.append(v[often], v[~often].sum()) for v in (found, expected)
-    ]
+    groups = [np.append(v[often], v[~often].sum()) for v in (found, expected)]
     keep = groups[1] > 0
     # A correct sampler fails at one key of ten thousand.
     assert stats.chisquare(*(g[keep] for g in groups)).pvalue > 1e-4

@@ -19,9 +19,7 @@ def some_colors(seed, num_channels, n=60, span=256):
 
 
 @settings(max_examples=25)
-@given(
-  st.integers(0, 2**32 - 1), st.sampled_from([1, 2]), st.integers(0, 300)
-)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2]), st.integers(0, 300))
 def test_sizes_are_those_of_all_pairs(seed, num_channels, radius):
   colors = some_colors(seed, num_channels)
   cube = neighborhoods.sizes(colors, radius)

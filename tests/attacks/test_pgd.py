@@ -326,9 +326,7 @@ def test_pgd_is_the_linf_pgd_of_foolbox(eps, step, key):
   rng = np.random.default_rng(6)
   images = jnp.asarray(rng.uniform(size=(6, *SHAPE)).astype(np.float32))
   labels = jnp.asarray(rng.integers(0, 4, 6))
-  peer = foolbox.attacks.LinfPGD(
-    abs_stepsize=step, steps=7, random_start=False
-  )
+  peer = foolbox.attacks.LinfPGD(abs_stepsize=step, steps=7, random_start=False)
   model = foolbox.models.JAXModel(jax.vmap(logits_fn), bounds=(0, 1))
   # `run` attacks every example; __call__ would hand back clean images where
   # they are misclassified already.

@@ -85,16 +85,13 @@ def test_restarts_submit_the_copy_of_smallest_margin(key):
   attack = descent('random', 'best', 0.0)
   best, info = jax.jit(run(restarts(attack, 5), 1))(key, X, 0)
   starts = [
-    attack.init(jax.random.fold_in(start_key(key), r), X, 0).z
-    for r in range(5)
+    attack.init(jax.random.fold_in(start_key(key), r), X, 0).z for r in range(5)
   ]
   deployed = [binning(256).apply(key, z) for z in starts]
   margins = [float(losses.margin(logits_fn(z), 0)) for z in deployed]
   assert len(set(margins)) == 5
   np.testing.assert_allclose(best.margin, min(margins), atol=1e-6)
-  np.testing.assert_allclose(
-    best.z, starts[int(np.argmin(margins))], atol=1e-6
-  )
+  np.testing.assert_allclose(best.z, starts[int(np.argmin(margins))], atol=1e-6)
   assert info.margin.shape == (1, 5)
 
 

@@ -61,5 +61,8 @@ def digits(seed=0):
 
 
 NETWORKS = {
-  'residual': residual, 'cnn': cnn, 'clipped': clipped, 'digits': digits
+  'residual': residual,
+  'cnn': cnn,
+  'clipped': clipped,
+  'digits': digits,
 }

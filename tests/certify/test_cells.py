@@ -83,7 +83,9 @@ def test_divergences_are_worst_at_an_end(codes, value, sigma, eps):
 def test_errors(changes, match):
   arguments = {
     'images': np.zeros((1, 2, 2, 1), np.float32),
-    'codes': np.array([[0.0], [1.0]]), 'sigma': 0.1, 'eps': 0.1,
+    'codes': np.array([[0.0], [1.0]]),
+    'sigma': 0.1,
+    'eps': 0.1,
   }
   with pytest.raises(ValueError, match=match):
     cells(**(arguments | changes))

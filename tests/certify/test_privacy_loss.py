@@ -48,8 +48,11 @@ SHARES = st.floats(0.3, 0.9999)
 
 @settings(max_examples=60)
 @given(
-  IMAGES, st.sampled_from([0.08, 0.15, 0.3]), st.sampled_from([0.03, 0.1, 0.3]),
-  st.sampled_from([(0.0, 1.0), (0.1, 0.5, 0.9)]), SHARES,
+  IMAGES,
+  st.sampled_from([0.08, 0.15, 0.3]),
+  st.sampled_from([0.03, 0.1, 0.3]),
+  st.sampled_from([(0.0, 1.0), (0.1, 0.5, 0.9)]),
+  SHARES,
 )
 def test_bound_is_below_attacks_and_close(pixels, sigma, eps, codes, share):
   image = np.float32(pixels).reshape(1, 1, -1, 1) / np.float32(255)

@@ -59,8 +59,11 @@ def network(name):
     net = digits_cnn(3, 3) if digits else mnist_cnn(3, (3, 4), 12, 'he')
     apply = net.apply
     params = net.init(jax.random.key(3), jnp.zeros(shape))
-  return apply, params, shape, layered(
-    lambda x: apply(params, x), jnp.zeros(shape)
+  return (
+    apply,
+    params,
+    shape,
+    layered(lambda x: apply(params, x), jnp.zeros(shape)),
   )
 
 
@@ -119,9 +122,7 @@ def test_layers_are_the_network(name):
         for group in layer
       ]  # fmt: skip
     sums = found.sums.bias.copy()
-    for value, (entries, matrix) in zip(
-      values, found.sums.blocks, strict=True
-    ):
+    for value, (entries, matrix) in zip(values, found.sums.blocks, strict=True):
       sums[entries] += value @ matrix
     np.testing.assert_allclose(
       found.head(sums), apply(params, x), rtol=1e-4, atol=1e-4
@@ -208,13 +209,24 @@ def test_decisions_agree_with_trying_everything(name, num_codes):
   z = codes[allowed.argmax(-1)]
   labels = np.asarray(_batch(apply)(params, z)).argmax(1)
   labels[::4] = (labels[::4] + 1) % 3
-  truth = np.array([
-    least_margin(name, codes, *pair)
-    for pair in zip(allowed, labels, strict=True)
-  ])
+  truth = np.array(
+    [
+      least_margin(name, codes, *pair)
+      for pair in zip(allowed, labels, strict=True)
+    ]
+  )
   decided = d.decide(
-    apply, params, codes, images, labels, 0.3, allowed=allowed, batch_size=1,
-    leaf_size=1, max_nodes=500, network=found,
+    apply,
+    params,
+    codes,
+    images,
+    labels,
+    0.3,
+    allowed=allowed,
+    batch_size=1,
+    leaf_size=1,
+    max_nodes=500,
+    network=found,
     max_patterns=1 if shape[2] == 1 else 9,
   )
   assert (truth[decided.status == d.CERTIFIED] > 0).all()

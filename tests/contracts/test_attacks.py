@@ -171,7 +171,5 @@ def test_a_constant_classifier_gives_finite_results(compiled, data, key):
 
 def test_other_numbers_are_not_compiled_again(compiled, data, key):
   params, rows = data
-  compiled.jitted(
-    -params, np.float32(0.01), jax.random.fold_in(key, 1), *rows
-  )
+  compiled.jitted(-params, np.float32(0.01), jax.random.fold_in(key, 1), *rows)
   assert compiled.traces == 1

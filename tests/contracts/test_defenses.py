@@ -15,7 +15,11 @@ from rdefense.parallel import layout
 CLOSE = {'rtol': 1e-6, 'atol': 1e-6}
 
 _CENTERS = {
-  'sigma': 0.1, 'tau': 0.1, 'num_centers': 3, 'num_samples': 9, 'gamma': 40.0
+  'sigma': 0.1,
+  'tau': 0.1,
+  'num_centers': 3,
+  'num_samples': 9,
+  'gamma': 40.0,
 }
 _FEW = [[0.1, 0.2, 0.9], [0.8, 0.3, 0.1], [0.5, 0.9, 0.4]]
 _MANY = np.random.default_rng(1).uniform(size=(11, 3))  # looked up by gather
@@ -49,12 +53,20 @@ MEMBERS = {
 
 # The same code as a member beside them, with other constants.
 VARIANTS = (
-  'bit_depth_steep', 'jpeg_full_chroma', 'max_pooling', 'resize_modern',
-  'rand_disc_steep', 'rand_mix_fixed',
+  'bit_depth_steep',
+  'jpeg_full_chroma',
+  'max_pooling',
+  'resize_modern',
+  'rand_disc_steep',
+  'rand_mix_fixed',
 )
 # By design: noise is not clipped, nor are the steps of total variation.
 LEAVE_THE_RANGE = (
-  'gaussian', 'rand_disc', 'rand_disc_steep', 'rand_mix', 'total_variation'
+  'gaussian',
+  'rand_disc',
+  'rand_disc_steep',
+  'rand_mix',
+  'total_variation',
 )
 
 # Each face of a defense, with what an attacker differentiates.
@@ -118,9 +130,7 @@ def test_eight_devices_equal_one(compiled):
 
 def test_companions_and_position_change_no_bit(compiled):
   order = np.array([5, 0, 7, 7, 2, 5, 1, 3])
-  again = compiled.jitted(
-    jax.random.key(7), order, compiled.images[order]
-  )
+  again = compiled.jitted(jax.random.key(7), order, compiled.images[order])
   np.testing.assert_array_equal(again, compiled.together[order])
 
 

@@ -14,8 +14,14 @@ from rdefense.parallel import layout
 CLOSE = {'rtol': 1e-5, 'atol': 1e-5}
 
 TINY_MOBILENET = Architecture(
-  stem=3, stages=(Stage((2, 2), 4, 2, 2),), head=5, activation='relu6',
-  bottleneck=True, size=8, scale=1 / 128, zero=128,
+  stem=3,
+  stages=(Stage((2, 2), 4, 2, 2),),
+  head=5,
+  activation='relu6',
+  bottleneck=True,
+  size=8,
+  scale=1 / 128,
+  zero=128,
 )
 
 MEMBERS = {
@@ -24,9 +30,7 @@ MEMBERS = {
     lambda: models.mnist_cnn(4, widths=(2, 3), hidden=6),
     (7, 7, 1),
   ),
-  'wide_resnet': (
-    lambda: models.wide_resnet(4, width=1, units=1), (8, 8, 3)
-  ),
+  'wide_resnet': (lambda: models.wide_resnet(4, width=1, units=1), (8, 8, 3)),
   'mobilenet': (lambda: models.mobilenet(TINY_MOBILENET, 4), (9, 7, 3)),
 }
 
@@ -75,9 +79,7 @@ def test_eight_devices_equal_one(compiled):
   )(compiled.params, compiled.x)
   compiled.traces = traces  # another layout may be traced again
   assert len(split[0].sharding.device_set) == 8
-  for mine, theirs in zip(
-    split, compiled.jitted(compiled.params, compiled.x)
-  ):
+  for mine, theirs in zip(split, compiled.jitted(compiled.params, compiled.x)):
     np.testing.assert_allclose(mine, theirs, **CLOSE)
 
 

@@ -85,9 +85,7 @@ def test_halfway_goes_up_and_the_float_below_goes_down(num_levels):
     np.testing.assert_array_equal(down.ravel(), below)
 
 
-FLOATS = hnp.arrays(
-  np.float32, (2, 3, 3), elements=st.floats(0, 1, width=32)
-)
+FLOATS = hnp.arrays(np.float32, (2, 3, 3), elements=st.floats(0, 1, width=32))
 
 
 @settings(max_examples=60)
@@ -97,8 +95,7 @@ def test_binning_is_the_formula_in_exact_arithmetic(x, num_levels):
   for value, index in zip(x.ravel(), got.ravel()):
     # One float32 product may round onto a halfway point that is no float32.
     near = {
-      level(v, num_levels)
-      for v in (value, np.nextafter(value, np.float32(2)))
+      level(v, num_levels) for v in (value, np.nextafter(value, np.float32(2)))
     }
     assert index in near
     if len(near) == 1:

@@ -10,7 +10,8 @@ from rdefense import records
 from tests.experiments.test_train_evaluate import finish, start
 
 CONFIG = [
-  '--config=configs/certified_mnist.py:smoke', '--config.data.name=digits'
+  '--config=configs/certified_mnist.py:smoke',
+  '--config.data.name=digits',
 ]
 
 

@@ -15,7 +15,9 @@ def names(config, kind, in_table=None):
 def test_a_curves_other_radii_are_not_in_the_table():
   config = mnist.get_config()
   assert names(config, 'plain', True) == [
-    'clean', 'eps0.3/adaptive', 'eps0.3/pgd100'
+    'clean',
+    'eps0.3/adaptive',
+    'eps0.3/pgd100',
   ]
   assert names(config, 'plain', False) == ['eps0.1/pgd100', 'eps0.2/pgd100']
 
@@ -57,9 +59,7 @@ def test_the_table_leaves_out_what_is_marked():
     'title': 'any',
     'settings': {
       'a': {
-        'conditions': {
-          'kept': {'in_table': True}, 'curve': {'in_table': False}
-        }
+        'conditions': {'kept': {'in_table': True}, 'curve': {'in_table': False}}
       }
     },
   }

@@ -64,9 +64,13 @@ def test_work_of_a_product_and_what_devices_send():
   assert costs.work(alone).bytes >= 4 * (64 * 32 + 32 * 16 + 64 * 16)
   assert costs.collectives(alone.as_text()) == (0, 0)
   where = layout(jax.devices()[:4])
-  rows = jax.jit(
-    lambda a: a.sum(0), in_shardings=where.split, out_shardings=where.copied
-  ).lower(a).compile()
+  rows = (
+    jax.jit(
+      lambda a: a.sum(0), in_shardings=where.split, out_shardings=where.copied
+    )
+    .lower(a)
+    .compile()
+  )
   assert costs.collectives(rows.as_text()) == (1, 4 * 32)
 
 

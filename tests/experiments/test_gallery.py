@@ -27,7 +27,10 @@ def study(**changes):
     'command': EVIL,
     'seconds': 150.0,
     'environment': {
-      'commit': 'c' * 40, 'dirty': True, 'device': 'Some CPU', 'date': 'today'
+      'commit': 'c' * 40,
+      'dirty': True,
+      'device': 'Some CPU',
+      'date': 'today',
     },
   } | changes
 

@@ -39,7 +39,7 @@ from tests.experiments.contents import contents
 
 ROOT = Path(__file__).parents[2]
 # Seed 5 fails until the file `repaired` is there; `slow` waits to be stopped.
-STAND_IN = '''
+STAND_IN = """
 import json, pathlib, signal, sys, time
 name, seed, workdir = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3])
 here = pathlib.Path(__file__).parent
@@ -61,7 +61,7 @@ results = {'config': {'threat': {'eps': 0.1}},
            'settings': {'adv': {'conditions': conditions}}}
 kind = {'train': 'metrics.jsonl', 'evaluate': 'results.json'}[name]
 (workdir / kind).write_text(json.dumps(results))
-'''
+"""
 
 
 def small():
@@ -167,9 +167,7 @@ def test_runs_in_a_bucket_are_compared_as_those_of_a_folder(
     )  # fmt: skip
     for run in runs[:2]:
       files.write_json(f'{run.workdir}/results.json', results)
-    finished.mark(
-      runs[0].workdir, 'evaluate', ['python'], runs[0].config, 2.0
-    )
+    finished.mark(runs[0].workdir, 'evaluate', ['python'], runs[0].config, 2.0)
     assert [jobs.todo(run) for run in runs] == [1, 0, 0]
     page = launch.compare(runs, epath.Path(root), 'Sweep: stand-ins')
     assert str(page) == f'{root}/sweep.html'
@@ -430,9 +428,7 @@ def test_values_of_all_types_arrive_as_they_are():
 
 def test_headlines_of_certificates(tmp_path):
   tally = {'correct': 1, 'total': 2, 'percent': 50.0, 'low': 1.0, 'high': 99.0}
-  voted = {
-    f'eps{e}': {'eps': e, 'bounds': {'best': tally}} for e in (0.1, 0.2)
-  }
+  voted = {f'eps{e}': {'eps': e, 'bounds': {'best': tally}} for e in (0.1, 0.2)}
   exact = {f'eps{e}': {'eps': e, 'certified': tally} for e in (0.0, 0.3)}
   about = {
     'config': {'threat': {'eps': 0.1}},

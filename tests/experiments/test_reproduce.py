@@ -125,8 +125,11 @@ def results(keys):
     conditions = settings.setdefault(rest[start], {'conditions': {}})
     conditions['conditions']['/'.join(rest[start + 1 :])] = tally
   return {
-    'settings': settings, 'preset': 'small', 'command': 'python',
-    'config': {'model': {'name': 'mnist_cnn'}}, 'environment': {},
+    'settings': settings,
+    'preset': 'small',
+    'command': 'python',
+    'config': {'model': {'name': 'mnist_cnn'}},
+    'environment': {},
   }
 
 

@@ -147,7 +147,10 @@ def test_without_codes_there_is_no_certificate(tmp_path):
 
 def test_the_report_shows_what_the_rows_say(rows, tmp_path):
   results = robust_radius.summary(rows, LARGEST) | {
-    'setting': 'toy', 'attack': 'mi_fgsm', 'num_steps': STEPS, 'max_nodes': 5
+    'setting': 'toy',
+    'attack': 'mi_fgsm',
+    'num_steps': STEPS,
+    'max_nodes': 5,
   }
   proved, fooled = rows['radius/certified'], rows['radius/fooled']
   assert len(results['shares']) == 9

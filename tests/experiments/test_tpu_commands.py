@@ -105,7 +105,8 @@ def test_words_that_need_quotes_survive_both_shells():
   runs = sweeps.runs(CONFIG, [{}], 'runs/x', ['train'], make)
   tpu = Tpu('tpu-vm', 'mine', 'zone', 'v4-8')
   (line,) = [
-    line for line in commands(tpu_commands.script(tpu, runs, 'runs/x'))
+    line
+    for line in commands(tpu_commands.script(tpu, runs, 'runs/x'))
     if 'experiments.train' in line
   ]
   (command,) = [w for w in shlex.split(line) if w.startswith('--command=')]
@@ -143,7 +144,8 @@ def test_an_accelerator_is_what_its_documentation_says(
 @pytest.mark.parametrize(
   'name, near',
   [
-    ('v5e-8', 'v5litepod-8'), ('v4-9', 'v4-8'),
+    ('v5e-8', 'v5litepod-8'),
+    ('v4-9', 'v4-8'),
     ('v5litepod-12', 'v5litepod-128'),
   ],  # fmt: skip
 )

@@ -11,7 +11,8 @@ from rdefense.data.nips17 import NUM_CLASSES, SHAPE
 
 def count(parts, **fields):
   return sum(
-    part.num_images for part in parts
+    part.num_images
+    for part in parts
     if fields.items() <= part._asdict().items()
   )
 

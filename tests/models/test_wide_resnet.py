@@ -79,8 +79,10 @@ def reference(params, x, width, units):
       shortcut = active if stage == i == 0 else x
       if stride == 2:
         shortcut = (
-          shortcut[::2, ::2] + shortcut[1::2, ::2]
-          + shortcut[::2, 1::2] + shortcut[1::2, 1::2]
+          shortcut[::2, ::2]
+          + shortcut[1::2, ::2]
+          + shortcut[::2, 1::2]
+          + shortcut[1::2, 1::2]
         ) / 4
       extra = 16 * width * 2**stage - shortcut.shape[-1]
       shortcut = np.pad(shortcut, ((0, 0), (0, 0), (extra // 2,) * 2))
