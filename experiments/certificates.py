@@ -9,7 +9,7 @@ from etils.epath import Path
 
 from configs.paper.published import TABLE_IV
 from experiments import publish, votes
-from rdefense import plots, records, report
+from rdefense import pages, plots, records
 from rdefense.certify import statistics
 from rdefense.certify.decide import STATUS
 
@@ -69,9 +69,9 @@ def write_report(workdir, results) -> Path:
   randomised, pictures = votes.blocks(
     results['voted'], results['config']['certify']['curves']
   )
-  blocks += randomised + report.how_it_was_made(results)
+  blocks += randomised + pages.how_it_was_made(results)
   figures |= pictures
-  return report.write_document(
+  return pages.write_document(
     workdir, 'certificates', results['title'], blocks, figures
   )
 

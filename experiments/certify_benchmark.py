@@ -29,7 +29,7 @@ import numpy as np
 from experiments import benchmark, program
 from experiments.benchmark import Figure, take_turns
 from experiments.workdir import fitted_codebook, load_params
-from rdefense import build, files, plots, report
+from rdefense import build, files, pages, plots
 from rdefense.certify.decide import UNDECIDED, decide
 from rdefense.certify.layers import layered
 from rdefense.certify.reachable import reachable
@@ -229,7 +229,7 @@ def write_report(directory: Path, figures: dict[str, Figure], size: Size):
     ('figure', 'certify_costs', png, title),
     ('table', ('figure', 'median'), rows),
   ]
-  return report.write_document(
+  return pages.write_document(
     directory, 'certify_benchmark', title, blocks, {'certify_costs': png}
   )
 

@@ -27,9 +27,9 @@ from rdefense import (
   deployed,
   evaluation,
   files,
+  pages,
   plots,
   provenance,
-  report,
 )
 from rdefense.analysis.color_clusters import Clusters, clusters, lab, matched
 from rdefense.data.batches import Batch
@@ -151,9 +151,9 @@ def write_report(workdir: Path, results: dict[str, Any]) -> Path:
      '[0, 1] is clipped to be drawn.'),
     ('table', ('image', 'cluster', 'centre, levels', 'L', 'a', 'b', 'pixels'),
      rows),
-    *report.how_it_was_made(results),
+    *pages.how_it_was_made(results),
   ]  # fmt: skip
-  return report.write_document(
+  return pages.write_document(
     workdir, 'clusters', title, blocks, {'figure_1': png}
   )
 

@@ -31,7 +31,7 @@ from experiments import (
 from experiments.hardness_cases import STUDIES
 from experiments.results import Entry, published_key
 from experiments.results_page import shown
-from rdefense import document, files, report
+from rdefense import document, files, pages
 
 __all__ = ['write']
 
@@ -213,7 +213,7 @@ def _made(results, training: str) -> tuple[str, ...]:
   where = _where(results['preset'], about['device'], publish.commit_of(about))
   return (
     where,
-    f'{about["date"]}, {report.wall_time(results["seconds"])}{training}',
+    f'{about["date"]}, {pages.wall_time(results["seconds"])}{training}',
     f'`{results["command"]}`',
   )
 
@@ -231,7 +231,7 @@ def _training(told, jobs, workdir: str) -> str:
     if (job.program, job.workdir) == ('train', workdir)
   ]
   known = [seconds for seconds in spent if seconds is not None]
-  return f'; training {report.wall_time(sum(known))}' if known else ''
+  return f'; training {pages.wall_time(sum(known))}' if known else ''
 
 
 def _link(root: Path, page: Path, text: str) -> document.Link:

@@ -9,7 +9,7 @@ import numpy as np
 from experiments import publish
 from experiments.hardness_cases import Study
 from experiments.publish import Entry
-from rdefense import files, interactive, plots, report
+from rdefense import files, interactive, pages, plots
 from rdefense.analysis import neighborhoods
 from rdefense.analysis.separability import PARTS
 from rdefense.defenses.colors import Colors
@@ -150,9 +150,9 @@ def write_report(workdir, study: Study, results) -> Path:
       'wants every pixel within Gamma / 8.',
     ),
     _scores_table(results['separability']),
-    *report.how_it_was_made(results),
+    *pages.how_it_was_made(results),
   ]
-  return report.write_document(workdir, 'report', title, content, figures)
+  return pages.write_document(workdir, 'report', title, content, figures)
 
 
 def _hardness_table(study: Study, rows):

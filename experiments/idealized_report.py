@@ -7,7 +7,7 @@ from etils.epath import Path
 from experiments import publish
 from experiments.idealized_cases import DELTA, EIGHT, REAL, SIDE
 from experiments.publish import Entry
-from rdefense import plots, records, report
+from rdefense import pages, plots, records
 from rdefense.analysis import guarantee
 from rdefense.records import Tally
 
@@ -83,9 +83,9 @@ def write_report(workdir, results) -> Path:
       '2 gamma / a ≥ 1/k.',
     ),
     _real_table(results['real']),
-    *report.how_it_was_made(results),
+    *pages.how_it_was_made(results),
   ]
-  return report.write_document(
+  return pages.write_document(
     workdir, 'idealized', title, content, {'lemma_1': png}
   )
 

@@ -13,7 +13,7 @@ from scipy import stats
 
 from configs.paper import catalogue, published
 from configs.paper.tables import TABLES
-from rdefense import document, files, plots, records, report
+from rdefense import document, files, pages, plots, records
 
 __all__ = ['Row', 'conclusions', 'rows', 'write_table']
 
@@ -169,8 +169,8 @@ def write_table(root, what: str, dataset: str) -> Path | None:
       )
       figures[f'{stem}_{base}'] = png
       blocks.append(('figure', f'{stem}_{base}', png, caption))
-  blocks += report.how_it_was_made(runs[-1])
-  return report.write_document(
+  blocks += pages.how_it_was_made(runs[-1])
+  return pages.write_document(
     Path(root) / 'tables', stem, title, blocks, figures
   )
 

@@ -28,10 +28,10 @@ from rdefense import (
   checks,
   evaluation,
   files,
+  pages,
   plots,
   provenance,
   records,
-  report,
 )
 from rdefense.analysis import equivalence
 from rdefense.analysis.robust_radius import Bracket, bisect, each_radius, join
@@ -226,9 +226,9 @@ def write_report(
     ('figure', 'radii', png, 'Shares of images robust up to each radius; how '
      'many have which. Wrong images have radius 0.'),
     ('table', header, lines),
-    *report.how_it_was_made(results),
+    *pages.how_it_was_made(results),
   ]  # fmt: skip
-  return report.write_document(workdir, 'radii', title, blocks, {'radii': png})
+  return pages.write_document(workdir, 'radii', title, blocks, {'radii': png})
 
 
 def _words(results):

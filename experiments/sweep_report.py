@@ -18,7 +18,7 @@ from experiments import finished
 from experiments.jobs import Progress
 from experiments.run_table import counts, duration
 from experiments.sweeps import Run
-from rdefense import document, files, records, report
+from rdefense import document, files, pages, records
 
 __all__ = ['headlines', 'write_sweep']
 
@@ -106,7 +106,7 @@ def write_sweep(
     *_failures(found), ('heading', 2, 'Runs'), _states(found),
     *_settings(found), ('heading', 2, 'How it was made'), ('code', command, ''),
   ]  # fmt: skip
-  return report.write_document(root, 'sweep', title, blocks, {})
+  return pages.write_document(root, 'sweep', title, blocks, {})
 
 
 def _radius(results, conditions) -> float:

@@ -17,29 +17,17 @@ difference,
 'report.html'
 """
 
-from collections.abc import Mapping, Sequence
-import json
+from collections.abc import Mapping
 import os
-import re
 from typing import Any, NamedTuple
 
 from etils.epath import Path
 import numpy as np
 
-from rdefense import document, files, randomness
+from rdefense import caveats, document, pages, randomness
 from rdefense.precision import HIGHEST, PRECISIONS
 
-__all__ = [
-  'Published',
-  'how_it_was_made',
-  'wall_time',
-  'write_document',
-  'write_report',
-]
-
-# What an attack is judged on; `paper_a` is so by definition.
-_LAST, _BEST = 'last iterate', 'best iterate'
-_DEFINED = {'paper_a': _LAST}
+__all__ = ['Published', 'write_report']
 
 
 class Published(NamedTuple):
@@ -80,44 +68,9 @@ def write_report(
   """
   figures = figures or {}
   blocks = _blocks(results, published, figures)
-  return write_document(directory, 'report', results['title'], blocks, figures)
-
-
-def write_document(
-  directory: str | os.PathLike,
-  stem: str,
-  title: str,
-  blocks: Sequence[tuple],
-  figures: Mapping[str, bytes],
-) -> Path:
-  """Writes blocks as `<stem>.md` and `<stem>.html`, and a PNG a figure.
-
-  Args:
-    directory: where they go; made where missing.
-    stem: of the files' names.
-    title: of the page.
-    blocks: of `rdefense.document`.
-    figures: name, of letters, digits, `-` and `_` -> PNG.
-
-  Returns:
-    The path of the page.
-
-  Raises:
-    ValueError: if a name is unfit for a file.
-  """
-  for name in figures:
-    if not re.fullmatch(r'[\w-]+', name):
-      raise ValueError(
-        f'figure name {name!r} must be letters, digits, - and _: '
-        'it becomes a file name.'
-      )
-  folder = Path(directory)
-  for name, png in figures.items():
-    files.write_bytes(folder / f'{name}.png', png)
-  text = document.markdown(blocks)
-  files.write_bytes(folder / f'{stem}.md', text.encode())
-  page = document.page(title, blocks)
-  return files.write_bytes(folder / f'{stem}.html', page.encode())
+  return pages.write_document(
+    directory, 'report', results['title'], blocks, figures
+  )
 
 
 def _blocks(results, published, figures):
@@ -149,23 +102,11 @@ def _blocks(results, published, figures):
     *randomness.blocks(settings),
   ]
   blocks.append(('heading', 2, 'Before quoting these figures'))
-  for heading, text in _caveats(results, conditions).items():
+  for heading, text in caveats.applying(results, conditions).items():
     blocks += [('heading', 3, heading), ('paragraph', text)]
   if results.get('codebook'):
     blocks += [('heading', 2, 'Codebook'), *_codebook(results['codebook'])]
-  return blocks + how_it_was_made(results)
-
-
-def how_it_was_made(results: Mapping[str, Any]) -> list[tuple]:
-  """Blocks of command, environment and config, as far as they are given."""
-  blocks: list[tuple] = [('heading', 2, 'How it was made')]
-  if results.get('command'):
-    blocks.append(('code', results['command'], ''))
-  blocks.append(_provenance(results))
-  if results.get('config'):
-    text = json.dumps(results['config'], indent=2, sort_keys=True, default=str)
-    blocks.append(('code', text, 'Resolved config'))
-  return blocks
+  return blocks + pages.how_it_was_made(results)
 
 
 def _accuracy(settings, conditions, published):
@@ -209,23 +150,6 @@ def _examples(results):
   )
 
 
-def _attack(condition):
-  return condition.rpartition('/')[2]
-
-
-def _judged(settings, condition):
-  if condition == 'clean':
-    return 'no attack'
-  default = _DEFINED.get(_attack(condition), 'not stated')
-  return ', '.join(
-    dict.fromkeys(
-      setting['conditions'][condition].get('judged', default)
-      for setting in settings.values()
-      if condition in setting['conditions']
-    )
-  )
-
-
 def _attacks(settings, conditions):
   rows = []
   for condition in conditions:
@@ -237,7 +161,7 @@ def _attacks(settings, conditions):
     if len(set(costs.values())) > 1:
       costs = {name: f'`{name}` {cost}' for name, cost in costs.items()}
     cost = ', '.join(dict.fromkeys(costs.values())) or '–'
-    rows.append((f'`{condition}`', _judged(settings, condition), cost))
+    rows.append((f'`{condition}`', caveats.judged(settings, condition), cost))
   header = ('condition', 'judged on', 'gradient evaluations per example')
   return ('table', header, rows)
 
@@ -269,77 +193,6 @@ def _precision(settings):
     yield ('paragraph', ' '.join(sentences))
 
 
-def _caveats(results, conditions):
-  settings = results['settings']
-  judged = {c: _judged(settings, c) for c in conditions if c != 'clean'}
-  odd = [
-    f'`{name}/{c}`'
-    for name, setting in settings.items()
-    for c, entry in setting['conditions'].items()
-    if entry['correct'] > setting['conditions'].get('clean', entry)['correct']
-  ]
-  caveats = {}
-  if odd:
-    caveats['Warning: attacked above clean'] = (
-      f'{", ".join(odd)}: more examples are right under attack than without '
-      'it, so the attack failed or was judged wrongly.'
-    )
-  if judged:
-    caveats['What each figure is judged on'] = ' '.join(_judgements(judged))
-  if {'pgd100', 'paper_a'} <= {_attack(c) for c in judged}:
-    caveats['Two attacks, not one'] = (
-      '`pgd100` (cross-entropy, random start) and `paper_a` (margin loss, Adam '
-      'on signs, from the lower corner) differ in loss, optimiser and start, '
-      'and in the iterate judged unless the table says otherwise: the '
-      'difference between their figures is not the effect of discretization '
-      'alone.'
-    )
-  caveats['What the interval covers'] = (
-    'The choice of test images only; neither the randomness of training (one '
-    'run a model) nor attacks stronger than those listed. The paper prints no '
-    'interval; its figures carry such errors as well.'
-  )
-  if results.get('preset', 'paper') != 'paper':
-    caveats[f'Preset {results["preset"]}'] = (
-      "Not the paper's setup, whose architecture, steps and sizes are preset "
-      '`paper`: the differences show how far this one is from it.'
-    )
-  if results.get('environment', {}).get('dirty'):
-    caveats['Uncommitted changes'] = (
-      'Tracked files differed from the commit named below.'
-    )
-  return caveats | dict(results.get('caveats', {}))
-
-
-def _judgements(judged):
-  """A sentence for all conditions that are judged alike, with its meaning."""
-  alike: dict[str, list[str]] = {}
-  for condition, how in judged.items():
-    alike.setdefault(_meaning(condition, how), []).append(f'`{condition}`')
-  return [f'{", ".join(names)}: {text}' for text, names in alike.items()]
-
-
-def _meaning(condition, how):
-  attack = _attack(condition)
-  if _LAST in how:
-    return (
-      'the last iterate only, as in the paper. An example broken on the way '
-      'and repaired later counts as robust, so these figures serve comparison '
-      'with the paper and are no worst case.'
-    )
-  if how == _BEST and attack == 'pgd100':
-    return (
-      'the best iterate. Each example stops at its first success, which is '
-      "stronger than the paper's last iterate."
-    )
-  if how != 'not stated' and attack == 'adaptive':
-    return (
-      'the worst case of each example over all recipes of the attack and all '
-      'their iterates.'
-    )
-  return f'{how}.'
-
-
 def _codebook(codebook):
   counts = codebook.get('counts')
   counts = ['–'] * len(codebook['codes']) if counts is None else counts
@@ -351,27 +204,3 @@ def _codebook(codebook):
   yield ('table', ('code', 'of 255', 'training pixels'), rows)
   if codebook.get('provenance'):
     yield ('paragraph', f'Provenance: {codebook["provenance"]}')
-
-
-def wall_time(seconds: float) -> str:
-  """For readers.
-
-  >>> wall_time(75.2)
-  '1 min 15 s'
-  """
-  minutes, rest = divmod(round(seconds), 60)
-  return f'{minutes} min {rest} s'
-
-
-def _provenance(results):
-  about = results.get('environment', {})
-  dirty = ' with uncommitted changes' if about.get('dirty') else ''
-  rows = {
-    'commit': f'`{about.get("commit") or "not a checkout"}`{dirty}',
-    'device': f'{about.get("devices", 1)} × {about.get("device", "unknown")}',
-    'date': about.get('date', 'not stated'),
-    'Python': about.get('python', 'not stated'),
-  } | {name: v for name, v in about.get('packages', {}).items() if v}
-  if 'seconds' in results:
-    rows['wall time'] = wall_time(results['seconds'])
-  return ('table', ('', ''), list(rows.items()))

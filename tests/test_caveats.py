@@ -1,0 +1,76 @@
+"""What readers are told applies to the figures before them, and no more."""
+
+import numpy as np
+import pytest
+
+from rdefense import caveats, records
+
+CLEAN, ATTACK = 'clean', 'eps0.3/pgd100'
+
+
+def condition(correct, **more):
+  return records.tally(np.arange(500) < correct)._asdict() | more
+
+
+def results(attacked=463, **changes):
+  conditions = {CLEAN: condition(492), ATTACK: condition(attacked)}
+  settings = {'adv_pre': {'conditions': conditions}}
+  return {'preset': 'paper', 'settings': settings} | changes
+
+
+@pytest.mark.parametrize(
+  'attack, judged, said',
+  [
+    ('paper_a', None, 'last iterate only'),
+    ('pgd100', None, 'not stated.'),
+    ('pgd100', 'last iterate', 'last iterate only'),
+    ('pgd100', 'best iterate', 'first success'),
+    ('adaptive', 'best iterate', 'all recipes of the attack and all their'),
+    ('adaptive', None, 'not stated.'),
+  ],
+)
+def test_no_attack_is_called_what_it_is_not(attack, judged, said):
+  entry = condition(300) | ({'judged': judged} if judged else {})
+  settings = {'s': {'conditions': {f'eps0.3/{attack}': entry}}}
+  found = caveats.applying({'settings': settings}, [f'eps0.3/{attack}'])
+  text = found['What each figure is judged on']
+  assert text.startswith(f'`eps0.3/{attack}`: ') and said in text
+
+
+def test_ways_of_judging_are_all_named():
+  settings = {
+    name: {'conditions': {ATTACK: condition(1, judged=how)}}
+    for name, how in (('a', 'best iterate'), ('b', 'last iterate'))
+  }
+  assert caveats.judged(settings, ATTACK) == 'best iterate, last iterate'
+  assert caveats.judged(settings, CLEAN) == 'no attack'
+
+
+@pytest.mark.parametrize(
+  'change, heading',
+  [
+    ({'preset': 'small'}, 'Preset small'),
+    ({'environment': {'dirty': True}}, 'Uncommitted changes'),
+    ({'caveats': {'Mine': 'text'}}, 'Mine'),
+  ],
+)
+def test_a_caveat_is_there_where_it_applies(change, heading):
+  both = CLEAN, ATTACK
+  assert heading in caveats.applying(results(**change), both)
+  assert heading not in caveats.applying(results(), both)
+
+
+def test_an_attack_that_helps_is_flagged():
+  heading = 'Warning: attacked above clean'
+  assert heading not in caveats.applying(results(), [CLEAN, ATTACK])
+  found = caveats.applying(results(attacked=493), [CLEAN, ATTACK])
+  assert '`adv_pre/eps0.3/pgd100`' in found[heading]
+
+
+def test_two_attacks_are_not_compared_as_one():
+  names = [ATTACK, 'eps0.3/paper_a']
+  conditions = dict.fromkeys(names, condition(400))
+  settings = {'s': {'conditions': conditions}}
+  found = caveats.applying({'settings': settings}, names)
+  assert 'Two attacks, not one' in found
+  assert 'Two attacks, not one' not in caveats.applying(results(), [ATTACK])
