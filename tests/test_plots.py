@@ -83,6 +83,13 @@ def test_more_curves_than_colours_are_drawn():
   assert len(texts(plots.accuracy_curves(curves))) == 20
 
 
+def test_names_fit_beside_a_single_radius():
+  """Warnings are errors: so is one that there is no room for the axes."""
+  tally = records.tally(np.array([True, False]))
+  curves = {f'disc_adv_pre: {n}': [(0.25, tally)] for n in ('proved', 'bound')}
+  assert plots.encode_png(plots.accuracy_curves(curves), dpi=50)
+
+
 @pytest.mark.parametrize('curves', [{}, {'adv_pre': []}])
 def test_curves_without_points_are_refused(curves):
   with pytest.raises(ValueError, match='point'):

@@ -81,14 +81,14 @@ def accuracy_curves(
   headline(axes, title)
   ends.sort()
   heights = _spread([end[0] for end in ends], gap=6.5, low=1, high=99)
-  edge = axes.get_xlim()[1]
+  left, edge = axes.get_xlim()  # of a single radius, narrow
   for (percent, radius, name, colour), height in zip(
     ends, heights, strict=True
   ):
     axes.annotate(
       f'{name}  {percent:.1f}%',
       (radius, percent),
-      (edge + 0.05 * span, height),
+      (edge + 0.047 * (edge - left), height),
       color=colour,
       fontsize=9.5,
       fontweight='bold',
