@@ -36,7 +36,7 @@ from rdefense.data.batches import Batch
 from rdefense.defenses.randomized import discretize_with
 
 _SETTING = flags.DEFINE_string(
-  'setting', 'randdisc', 'With hard centres.', allow_override=True
+  'setting', '', 'With hard centres; default: randdisc.', allow_override=True
 )
 _IMAGE = flags.DEFINE_integer('image', 0, 'Number of the test image.')
 
@@ -165,7 +165,7 @@ def main(argv):
   logging.set_verbosity(logging.WARNING)
   config, workdir = study_flags.config(), study_flags.workdir()
   begin = time.time()
-  name = _SETTING.value
+  name = _SETTING.value or 'randdisc'
   checks.check_choice('setting', name, config.settings)
   about = config.defenses[config.settings[name].defense]
   if about.name not in _HARD:
