@@ -422,14 +422,26 @@ def quick() -> bool:
   return _QUICK.value
 
 
-def run(argv, measured: Callable[[bool], dict[str, Figure]], program: str):
-  """`main` of this program and of others that measure: `measured(quick)`."""
+def quick_asked(argv) -> bool:
+  """Whether a smoke run is asked for, of this program or one that measures.
+
+  Args:
+    argv: what is left of the command line.
+
+  Raises:
+    app.UsageError: on arguments, and where a smoke run is to be published.
+  """
   if len(argv) > 1:
     raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
-  logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
-  if _QUICK.value and publish.ASKED.value:
+  if quick() and publish.ASKED.value:
     raise app.UsageError('--quick measures nothing worth a --publish.')
-  figures = measured(_QUICK.value)
+  return quick()
+
+
+def run(argv, measured: Callable[[bool], dict[str, Figure]], program: str):
+  """`main` of this program and of others that measure: `measured(quick)`."""
+  logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
+  figures = measured(quick_asked(argv))
   print(table(figures))
   if publish.ASKED.value:
     publish.publish(publish.RESULTS, entries(figures, program))

@@ -22,7 +22,6 @@ from pathlib import Path
 import tempfile
 from typing import NamedTuple
 
-from absl import app
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,7 +44,6 @@ from rdefense.defenses import Defense
 from rdefense.records import Tally
 
 __all__ = [
-  'ENSEMBLE',
   'EPS',
   'Found',
   'Size',
@@ -69,7 +67,7 @@ _EOT = Recipe(
   every_example=True,
 )
 # What could take lucky draws for success, many times over.
-ENSEMBLE = (_EOT, _EOT._replace(name='again', average='log_probability'))
+_ENSEMBLE = (_EOT, _EOT._replace(name='again', average='log_probability'))
 
 
 class Size(NamedTuple):
@@ -137,7 +135,7 @@ def measure(size: Size) -> tuple[dict[str, Found], Tally]:
     rows = evaluation.evaluate(
       pipeline(),
       coin_images(size.images),
-      ENSEMBLE,
+      _ENSEMBLE,
       'linf',
       EPS,
       jax.random.key(0),
@@ -146,15 +144,13 @@ def measure(size: Size) -> tuple[dict[str, Found], Tally]:
     )
   draws, labels = rows['verdict/draws'], rows['label']
   told = records.rules(rows, 'verdict')
-  tallies = {
-    name: records.tally_of(about)
-    for name, about in told.items()
-    if isinstance(about, Mapping)
-  } | {
-    f'best_of_{q}': records.tally(judging.best_of(draws, labels, q))
-    for q in _QUERIES
+  for q in _QUERIES:
+    few = judging.best_of(draws, labels, q)
+    told[f'best_of_{q}'] = records.tally(few)._asdict()
+  found = {
+    name: Found(records.tally_of(told[name]), truth)
+    for name, truth in truths().items()
   }
-  found = {name: Found(tallies[name], it) for name, it in truths().items()}
   query = found['one_query']
   if not _holds(*query):
     raise RuntimeError(f'one query is right in {query}: a bug of ours.')
@@ -199,12 +195,7 @@ def _entries(found: Mapping[str, Found], held: Tally) -> dict[str, Entry]:
 
 def main(argv):
   """Measures, prints the table, publishes where asked to."""
-  if len(argv) > 1:
-    raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
-  quick = benchmark.quick()
-  if quick and publish.ASKED.value:
-    raise app.UsageError('--quick measures nothing worth a --publish.')
-  found, held = measure(QUICK if quick else FULL)
+  found, held = measure(QUICK if benchmark.quick_asked(argv) else FULL)
   print(_table(found, held))
   if publish.ASKED.value:
     publish.publish(publish.RESULTS, _entries(found, held))

@@ -15,7 +15,7 @@ docs/results.json and prints docs/scale.md from there, from the configs and from
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from absl import app, flags
+from absl import flags
 import jax
 
 from experiments import (
@@ -136,14 +136,11 @@ def entries(figures: Mapping[str, Figure]) -> dict[str, Entry]:
 
 def main(argv):
   """Measures, prints, publishes where asked to; or prints the page alone."""
-  if len(argv) > 1:
-    raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
-  if benchmark.quick() and publish.ASKED.value:
-    raise app.UsageError('--quick measures nothing worth a --publish.')
+  quick = benchmark.quick_asked(argv)
   path = publish.RESULTS.with_name('scale.md')
   if not _PAGE.value:
     chosen = list(scale_cases.cases())
-    figures = measure(chosen[:1] if benchmark.quick() else chosen)
+    figures = measure(chosen[:1] if quick else chosen)
     for name, figure in figures.items():
       print(f'{name:64}{figure.value:>20,.6g} {figure.unit}')
     if not publish.ASKED.value:
