@@ -35,6 +35,8 @@ RADII = {
   16: 64,
   32: 48,  # not in the paper
 }
+# Codes whose accuracy is drawn against eps: Figures 2 and 3, and a study's own.
+_DRAWN = (50, 300)
 # Words of all studies of colour images.
 CHOICES = {
   'preset': ('small', 'paper', 'smoke'),
@@ -64,7 +66,8 @@ def color_like(
   preset, num_codes = chosen['preset'], int(chosen['k'][1:])
   eps = 8 / 255
   paper = preset == 'paper'
-  curve = tuple(e / 255 for e in (1, 2, 4, 6))
+  drawn = chosen['codebook'] == 'density' and num_codes in _DRAWN
+  curve = tuple(e / 255 for e in (1, 2, 4, 6)) if drawn else ()
   few = 0 if paper else 200
   steps = {
     'num_steps': 40,

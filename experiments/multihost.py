@@ -27,7 +27,7 @@ _COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT.')
 _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Of the run.')
 _PROCESS_ID = flags.DEFINE_integer('process_id', None, 'From 0.')
 _PATIENCE = flags.DEFINE_integer(
-  'patience', 60, 'Seconds for all processes to start in.', lower_bound=1
+  'patience', 45, 'Seconds for all processes to start in.', lower_bound=1
 )
 
 _HEARTBEAT, _SHUTDOWN = 30, 30  # timeouts in seconds
