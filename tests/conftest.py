@@ -27,14 +27,14 @@ hypothesis.settings.load_profile('repeatable')
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_debug_key_reuse', True)
-# Little of what runs in this process runs long: compiling takes most of the
-# time. The programs that tests start are compiled as for everyone.
-if 'JAX_DISABLE_MOST_OPTIMIZATIONS' not in os.environ:
-  jax.config.update('jax_disable_most_optimizations', True)
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
-# What one worker or program has compiled, the others find.
+# Little of what tests run runs long: compiling takes most of the time. What one
+# worker, program or notebook has compiled, the others find.
 _COMPILED = {
+  'jax_disable_most_optimizations': (
+    os.environ.get('JAX_DISABLE_MOST_OPTIMIZATIONS') != '0'
+  ),
   'jax_compilation_cache_dir': str(_ROOT / '.cache' / 'jax'),
   'jax_persistent_cache_min_compile_time_secs': 0.1,
   'jax_persistent_cache_min_entry_size_bytes': -1,

@@ -19,12 +19,10 @@ CONFIG = [
 def workdir(tmp_path_factory):
   folder = tmp_path_factory.mktemp('certified') / 'run'
   train = [*CONFIG, '--only=certified_01']
-  # Most of their time goes into compiling what runs once.
-  quick = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'}
   for program, arguments in (
     ('train', train), ('evaluate', CONFIG), ('certify', CONFIG)
   ):  # fmt: skip
-    finish(start(program, arguments, folder, **quick))
+    finish(start(program, arguments, folder))
   return folder
 
 
