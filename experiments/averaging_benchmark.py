@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import benchmark, program
-from experiments.benchmark import Figure, take_turns
+from experiments import program, timing
+from experiments.timing import Figure, take_turns
 from rdefense import deployed, memory
 from rdefense.attacks import assemble, batch_attack
 from rdefense.attacks.driver import rows_at_once
@@ -155,11 +155,11 @@ def measure(size: Size, quick: bool) -> dict[str, Figure]:
 def main(argv):
   """Measures, prints the table, publishes where asked to."""
   if _PEAK.value is not None:
-    size = QUICK if benchmark.quick() else FULL
+    size = QUICK if timing.quick() else FULL
     attack(_PEAK.value, size)()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     return
-  benchmark.run(
+  timing.run(
     argv,
     lambda quick: measure(QUICK if quick else FULL, quick),
     'averaging_benchmark',

@@ -26,8 +26,8 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from experiments import benchmark, program
-from experiments.benchmark import Figure, take_turns
+from experiments import program, timing
+from experiments.timing import Figure, take_turns
 from experiments.workdir import fitted_codebook, load_params
 from rdefense import build, files, pages, plots
 from rdefense.certify.decide import UNDECIDED, decide
@@ -238,7 +238,7 @@ def main(argv):
   """Measures, prints the table, writes a page, publishes where asked to."""
 
   def measured(quick: bool) -> dict[str, Figure]:
-    size, workdir = (QUICK if quick else FULL), benchmark.workdir()
+    size, workdir = (QUICK if quick else FULL), timing.workdir()
     if workdir is None and not quick:
       raise ValueError('--workdir is missing: it holds the model `adv`.')
     problem = trained(workdir, size) if workdir else untrained(size)
@@ -247,7 +247,7 @@ def main(argv):
       print(write_report(Path(_REPORT.value), figures, size))
     return figures
 
-  benchmark.run(argv, measured, 'certify_benchmark')
+  timing.run(argv, measured, 'certify_benchmark')
 
 
 if __name__ == '__main__':

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from experiments import benchmark, program, publish
+from experiments import program, publish, timing
 from experiments.program import command_line
 from experiments.publish import Entry
 from rdefense import (
@@ -195,7 +195,7 @@ def _entries(found: Mapping[str, Found], held: Tally) -> dict[str, Entry]:
 
 def main(argv):
   """Measures, prints the table, publishes where asked to."""
-  found, held = measure(QUICK if benchmark.quick_asked(argv) else FULL)
+  found, held = measure(QUICK if timing.quick_asked(argv) else FULL)
   print(_table(found, held))
   if publish.ASKED.value:
     publish.publish(publish.RESULTS, _entries(found, held))

@@ -32,6 +32,7 @@ __all__ = [
   'collectives',
   'evaluations',
   'gradients',
+  'mnist_cnn_flops',
   'ring_bytes',
   'scaled',
   'seconds',
@@ -166,3 +167,17 @@ def chips_for(batch_size: int, count: int) -> int:
   (5, 128)
   """
   return max(n for n in range(1, count + 1) if batch_size % n == 0)
+
+
+def mnist_cnn_flops(widths=(32, 64), hidden=1024, num_classes=10) -> int:
+  """Multiplications and additions of `mnist_cnn` on one 28x28 image.
+
+  Products with the zeros of SAME padding are not counted. The gradient with
+  respect to the image takes as many again.
+  """
+  total, side, channels = 0, 28, 1
+  for width in widths:
+    taps = 5 * side - 6  # of all windows along one axis, inside the image
+    total += taps**2 * channels * width
+    side, channels = side // 2, width
+  return 2 * (total + side**2 * channels * hidden + hidden * num_classes)

@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from experiments import benchmark, program
-from experiments.benchmark import Figure, take_turns
+from experiments import program, timing
+from experiments.timing import Figure, take_turns
 from rdefense import data
 from rdefense.attacks import over_examples
 from rdefense.defenses.base import Defense
@@ -152,7 +152,7 @@ def measure(size: Size) -> dict[str, Figure]:
 
 def main(argv):
   """Measures, prints the table, publishes where asked to."""
-  benchmark.run(
+  timing.run(
     argv, lambda quick: measure(QUICK if quick else FULL), 'filters_benchmark'
   )
 

@@ -6,7 +6,7 @@ prices from `configs/devices.py`; nothing is typed here.
 
 from collections.abc import Iterator
 
-from experiments import benchmark, costs, scale_cases, scale_prices
+from experiments import costs, scale_cases, scale_prices
 from experiments.costs import Work
 from experiments.scale_figures import Results, names_of, reached, short, value
 from rdefense import document
@@ -198,7 +198,7 @@ def _here(results) -> Iterator[tuple]:
   rate = results['benchmark/cpu_image_steps_per_second']
   matmul = results['benchmark/matmul_gflops']
   gradient = results['benchmark/gradient_over_matmul']['value']
-  flops = 2 * benchmark.network_flops()
+  flops = 2 * costs.mnist_cnn_flops()
   yield ('heading', 2, 'What was measured')
   yield (
     'paragraph',

@@ -19,13 +19,13 @@ from absl import flags
 import jax
 
 from experiments import (
-  benchmark,
   costs,
   program,
   publish,
   scale_cases,
   scale_page,
   scale_programs,
+  timing,
 )
 from experiments.publish import Entry
 from experiments.scale_cases import Case
@@ -136,7 +136,7 @@ def entries(figures: Mapping[str, Figure]) -> dict[str, Entry]:
 
 def main(argv):
   """Measures, prints, publishes where asked to; or prints the page alone."""
-  quick = benchmark.quick_asked(argv)
+  quick = timing.quick_asked(argv)
   path = publish.RESULTS.with_name('scale.md')
   if not _PAGE.value:
     chosen = list(scale_cases.cases())

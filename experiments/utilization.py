@@ -28,10 +28,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import benchmark, costs, loops, program
-from experiments.benchmark import Figure, take_turns
+from experiments import costs, loops, program, timing
 from experiments.costs import Work
 from experiments.scale_programs import attack_step, make_attack
+from experiments.timing import Figure, take_turns
 from experiments.utilization_cases import Workload, chosen, workloads
 from rdefense import deployed, memory
 from rdefense.attacks import Recipe, batch_attack
@@ -221,7 +221,7 @@ def main(argv):
     some = chosen(every, _WORKLOADS.value, _BATCH.value)
     return measure(some, QUICK if quick else size)
 
-  benchmark.run(argv, measured, 'utilization')
+  timing.run(argv, measured, 'utilization')
 
 
 if __name__ == '__main__':

@@ -10,6 +10,8 @@ from experiments import costs
 from experiments.costs import Work
 from rdefense.attacks import recipes
 from rdefense.attacks.eot import eot, paper_b_imagenet
+from rdefense.losses import cross_entropy
+from rdefense.models import mnist_cnn
 from rdefense.parallel import layout
 from rdefense.precision import PRECISIONS
 
@@ -80,3 +82,24 @@ def test_every_machine_is_of_a_chip_with_a_price_and_all_precisions():
   for chip in devices.CHIPS.values():
     peaks = [chip.peak[name] for name in PRECISIONS]
     assert sorted(peaks) == peaks and peaks[-1] <= chip.bfloat16
+
+
+def test_flops_agree_with_the_compilers_count():
+  x = np.random.default_rng(0).random((4, 28, 28, 1), np.float32)
+  params, y = mnist_cnn().init(jax.random.key(3), x[0]), np.arange(4)
+
+  def logits_of(params, x):
+    return jax.vmap(mnist_cnn().apply, (None, 0))(params, x)
+
+  def gradient(params, x, y):
+    def loss(x, y):
+      return cross_entropy(mnist_cnn().apply(params, x), y)
+
+    return jax.vmap(jax.grad(loss))(x, y)
+
+  forward = jax.jit(logits_of).lower(params, x).cost_analysis()['flops']
+  both = jax.jit(gradient).lower(params, x, y).cost_analysis()['flops']
+  count = costs.mnist_cnn_flops()
+  # The compiler also counts biases, pooling and the softmax.
+  assert count < forward / 4 < 1.03 * count
+  assert 2 * count < both / 4 < 2 * 1.03 * count

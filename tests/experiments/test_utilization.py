@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import benchmark, utilization
+from experiments import timing, utilization
 from experiments.scale_cases import Subject
 from experiments.utilization_cases import Workload
 from rdefense.attacks import recipes
@@ -76,7 +76,7 @@ def test_every_workload_is_there_at_both_precisions(figures):
   }
   ceilings = {'bandwidth', 'matmul_highest', 'matmul_default'}
   assert set(figures) == expected | {f'ceiling/{name}' for name in ceilings}
-  assert benchmark.table(figures).count('\n') == len(figures)
+  assert timing.table(figures).count('\n') == len(figures)
 
 
 @pytest.mark.parametrize('precision', ['highest', 'default'])
@@ -147,7 +147,7 @@ def test_flags_choose_what_is_measured(monkeypatch, capsys):
 
   def measure(every, size):
     calls.append((every, size))
-    return {'one': benchmark.Figure(np.ones(1))}
+    return {'one': timing.Figure(np.ones(1))}
 
   monkeypatch.setattr(utilization, 'measure', measure)
   with flagsaver.flagsaver(quick=True, workloads=['mnist_cnn'], batch=3):

@@ -1,0 +1,124 @@
+"""Figures of every program that measures time, and how they are taken.
+
+Competitors take turns (A B C A B C ...), so that whatever else the machine does
+hits all of them. A figure is the median of the samples within the turns, its
+interval their quartiles.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+import time
+from typing import Any, NamedTuple
+
+from absl import app, flags, logging
+import jax
+import numpy as np
+
+from experiments import publish
+from experiments.program import command_line
+from experiments.publish import Entry
+from rdefense import provenance
+
+__all__ = [
+  'Figure',
+  'entries',
+  'quick',
+  'quick_asked',
+  'run',
+  'table',
+  'take_turns',
+  'workdir',
+]
+
+_QUICK = flags.DEFINE_bool('quick', False, 'A smoke run: figures mean nothing.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Where the trained models are.')
+
+
+class Figure(NamedTuple):
+  """One figure of the table."""
+
+  samples: np.ndarray  # [repeats]
+  target: str = ''
+  unit: str = 'times'
+  examples: int | None = None
+
+  @property
+  def quartiles(self) -> list[float]:
+    return [float(q) for q in np.quantile(self.samples, (0.25, 0.5, 0.75))]
+
+
+def take_turns(
+  competitors: Mapping[str, Callable[[], Any]], repeats: int
+) -> dict[str, np.ndarray]:
+  """Seconds `[repeats]` of each; a first round, not counted, compiles."""
+  seconds: dict[str, list[float]] = {name: [] for name in competitors}
+  for turn in range(repeats + 1):
+    for name, fn in competitors.items():
+      begin = time.perf_counter()
+      jax.block_until_ready(fn())
+      if turn:
+        seconds[name].append(time.perf_counter() - begin)
+  return {name: np.array(values) for name, values in seconds.items()}
+
+
+def table(figures: Mapping[str, Figure]) -> str:
+  """A line a figure: median, quartiles, target."""
+  width = max([42, *map(len, figures)])
+  lines = [f'{"figure":{width}}{"median":>10}{"quartiles":>24}  target']
+  for name, figure in figures.items():
+    low, value, high = (f'{q:,.4g}' for q in figure.quartiles)
+    target = figure.target or figure.unit
+    between = f'{low} to {high}'
+    lines.append(f'{name:{width}}{value:>10}{between:>24}  {target}')
+  return '\n'.join(lines)
+
+
+def entries(
+  figures: Mapping[str, Figure], program: str = 'benchmark'
+) -> dict[str, Entry]:
+  """Figures with their surroundings, as docs/results.json holds them."""
+  about = provenance.environment()
+  found = {}
+  for name, figure in figures.items():
+    low, value, high = figure.quartiles
+    found[f'benchmark/{name}'] = Entry(
+      value, low, high, figure.examples, 'full', command_line(program),
+      publish.commit_of(about), about['device'], about['date'], figure.unit,
+      figure.target,
+    )  # fmt: skip
+  return found
+
+
+def workdir() -> Path | None:
+  """Where trained models are, if that was said."""
+  return Path(_WORKDIR.value) if _WORKDIR.value else None
+
+
+def quick() -> bool:
+  """Whether a smoke run is asked for."""
+  return _QUICK.value
+
+
+def quick_asked(argv) -> bool:
+  """Whether a smoke run is asked for, of this program or one that measures.
+
+  Args:
+    argv: what is left of the command line.
+
+  Raises:
+    app.UsageError: on arguments, and where a smoke run is to be published.
+  """
+  if len(argv) > 1:
+    raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
+  if quick() and publish.ASKED.value:
+    raise app.UsageError('--quick measures nothing worth a --publish.')
+  return quick()
+
+
+def run(argv, measured: Callable[[bool], dict[str, Figure]], program: str):
+  """`main` of this program and of others that measure: `measured(quick)`."""
+  logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
+  figures = measured(quick_asked(argv))
+  print(table(figures))
+  if publish.ASKED.value:
+    publish.publish(publish.RESULTS, entries(figures, program))
