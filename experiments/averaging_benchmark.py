@@ -154,13 +154,13 @@ def measure(size: Size, quick: bool) -> dict[str, Figure]:
 
 def main(argv):
   """Measures, prints the table, publishes where asked to."""
+  del argv
   if _PEAK.value is not None:
     size = QUICK if timing.quick() else FULL
     attack(_PEAK.value, size)()
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
     return
   timing.run(
-    argv,
     lambda quick: measure(QUICK if quick else FULL, quick),
     'averaging_benchmark',
   )

@@ -243,8 +243,8 @@ def measure(size: Size, workdir: Path | None = None) -> dict[str, Figure]:
 
 def main(argv):
   """Measures, prints the table, publishes where asked to."""
+  del argv
   timing.run(
-    argv,
     lambda quick: measure(QUICK if quick else FULL, timing.workdir()),
     'benchmark',
   )

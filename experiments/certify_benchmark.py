@@ -236,6 +236,7 @@ def write_report(directory: Path, figures: dict[str, Figure], size: Size):
 
 def main(argv):
   """Measures, prints the table, writes a page, publishes where asked to."""
+  del argv
 
   def measured(quick: bool) -> dict[str, Figure]:
     size, workdir = (QUICK if quick else FULL), timing.workdir()
@@ -247,7 +248,7 @@ def main(argv):
       print(write_report(Path(_REPORT.value), figures, size))
     return figures
 
-  timing.run(argv, measured, 'certify_benchmark')
+  timing.run(measured, 'certify_benchmark')
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ clusters.html to the workdir.
 import time
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 from etils.epath import Path
 import jax
 import jax.numpy as jnp
@@ -160,8 +160,7 @@ def write_report(workdir: Path, results: dict[str, Any]) -> Path:
 
 def main(argv):
   """Attacks one image, and shows its clusters."""
-  if len(argv) > 1:
-    raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
+  del argv
   logging.set_verbosity(logging.WARNING)
   config, workdir = study_flags.config(), study_flags.workdir()
   begin = time.time()

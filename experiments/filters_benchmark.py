@@ -152,8 +152,9 @@ def measure(size: Size) -> dict[str, Figure]:
 
 def main(argv):
   """Measures, prints the table, publishes where asked to."""
+  del argv
   timing.run(
-    argv, lambda quick: measure(QUICK if quick else FULL), 'filters_benchmark'
+    lambda quick: measure(QUICK if quick else FULL), 'filters_benchmark'
   )
 
 

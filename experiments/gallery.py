@@ -14,7 +14,7 @@ import re
 import shlex
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 from etils.epath import Path
 
 from configs.paper import catalogue
@@ -261,8 +261,7 @@ def _others(root: Path, seen: set[Path]) -> list[tuple]:
 
 def main(argv):
   """Writes the page and prints its path."""
-  if len(argv) > 1:
-    raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
+  del argv
   root = program.folder('root', _ROOT.value)
   if not root.is_dir():
     raise ValueError(f'--root={root} is no folder: where do the runs lie?')

@@ -16,7 +16,7 @@ import time
 from typing import Any
 import zlib
 
-from absl import app, flags, logging
+from absl import flags, logging
 from etils.epath import Path
 import ml_collections
 import numpy as np
@@ -148,8 +148,7 @@ def _scores(colors: Colors, codes) -> dict[str, Any]:
 
 def main(argv):
   """Measures, reports, and publishes where asked to."""
-  if len(argv) > 1:
-    raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
+  del argv
   logging.set_verbosity(logging.WARNING)
   dataset = _DATASET.value
   workdir = program.folder(

@@ -12,13 +12,13 @@ downloads as much. `gtsrb` is prepared from a folder with its archives extracted
 where that folder is missing.
 """
 
-from collections.abc import Sequence
 import importlib.util
 import os
 
-from absl import app, flags
+from absl import flags
 import tensorflow_datasets as tfds
 
+from experiments import program
 from rdefense.data import gtsrb, sources
 
 NAMES = (*sources.PREPARED_NAMES, 'gtsrb')
@@ -85,9 +85,8 @@ def prepare(name: str, data_dir: str | os.PathLike[str] | None) -> str:
   return os.fspath(builder.data_path)
 
 
-def main(argv: Sequence[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected arguments: {" ".join(argv[1:])}')
+def main(argv):
+  del argv
   for name in _NAME.value:
     try:
       print(f'{name}: {prepare(name, _DATA_DIR.value)}')
@@ -96,4 +95,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  program.run(main)

@@ -67,6 +67,9 @@ def call(main: Callable, command: Sequence[str]) -> None:
     main: `(argv) -> None` of that program.
     command: its name and arguments; what it records of how it was called.
       All flags have their defaults but for these, now and afterwards.
+
+  Raises:
+    ValueError: on a word that is no flag; and what main raises.
   """
   before = sys.argv
   sys.argv = list(command)
@@ -76,7 +79,7 @@ def call(main: Callable, command: Sequence[str]) -> None:
         delattr(flags.FLAGS, name)
       else:
         flags.FLAGS[name].unparse()
-    main(flags.FLAGS(sys.argv))
+    main(_flags_alone(flags.FLAGS(sys.argv)))
   finally:
     sys.argv = before
 
@@ -122,7 +125,7 @@ def status(error: BaseException) -> int:
 
 def _parsed(argv):
   try:
-    return flags.FLAGS(argv)
+    left = flags.FLAGS(argv)
   except flags.Error as error:
     # Of an error inside get_config(), config_flags quotes the traceback.
     *_, last = str(error).strip().splitlines()
@@ -131,6 +134,14 @@ def _parsed(argv):
   except AttributeError as error:  # config_flags: --config.KEY with a wrong KEY
     key = str(error).strip('"')
     _fail(f'the config has no entry {key}: look at the file of --config.')
+  return _flags_alone(left)
+
+
+def _flags_alone(left):
+  """What is left of a command line, its program; no program has arguments."""
+  if len(left) > 1:
+    raise ValueError(f'{left[1]} is no flag: what is it meant to be?')
+  return left
 
 
 def _is_users(error: BaseException) -> bool:

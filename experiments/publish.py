@@ -14,9 +14,10 @@ import re
 import time
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 from configs.paper.published import PUBLISHED
+from experiments import program
 from experiments.program import command_line
 from experiments.results import Entry, prefix, published_key, references
 from experiments.results_page import render
@@ -153,8 +154,7 @@ def _by_rule(judged):
 
 def main(argv):
   """Prints docs/RESULTS.md from docs/results.json."""
-  if len(argv) > 1:
-    raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
+  del argv
   path = _DOCS / 'results.json'
   results = files.read_json(path) if path.exists() else {}
   files.write_bytes(_DOCS / 'RESULTS.md', render(results, PUBLISHED).encode())
@@ -162,4 +162,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  program.run(main)

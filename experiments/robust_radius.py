@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 import time
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 from etils.epath import Path
 import jax
 import numpy as np
@@ -279,8 +279,7 @@ def _choose(config) -> str:
 
 def main(argv):
   """Brackets the radii of a setting's images, and shows them."""
-  if len(argv) > 1:
-    raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
+  del argv
   logging.set_verbosity(logging.WARNING)
   config, workdir = study_flags.config(), study_flags.workdir()
   begin = time.time()

@@ -10,7 +10,7 @@ from pathlib import Path
 import time
 from typing import Any, NamedTuple
 
-from absl import app, flags, logging
+from absl import flags, logging
 import jax
 import numpy as np
 
@@ -99,26 +99,23 @@ def quick() -> bool:
   return _QUICK.value
 
 
-def quick_asked(argv) -> bool:
-  """Whether a smoke run is asked for, of this program or one that measures.
-
-  Args:
-    argv: what is left of the command line.
+def quick_asked() -> bool:
+  """Whether a smoke run is asked for, of a program that may publish.
 
   Raises:
-    app.UsageError: on arguments, and where a smoke run is to be published.
+    ValueError: where a smoke run is to be published.
   """
-  if len(argv) > 1:
-    raise app.UsageError(f'expected no arguments, got {argv[1:]}.')
   if quick() and publish.ASKED.value:
-    raise app.UsageError('--quick measures nothing worth a --publish.')
+    raise ValueError(
+      '--quick measures nothing worth a --publish: leave out one of the two.'
+    )
   return quick()
 
 
-def run(argv, measured: Callable[[bool], dict[str, Figure]], program: str):
-  """`main` of this program and of others that measure: `measured(quick)`."""
+def run(measured: Callable[[bool], dict[str, Figure]], program: str):
+  """`main` of a program that measures: prints and publishes what it finds."""
   logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
-  figures = measured(quick_asked(argv))
+  figures = measured(quick_asked())
   print(table(figures))
   if publish.ASKED.value:
     publish.publish(publish.RESULTS, entries(figures, program))

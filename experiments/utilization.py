@@ -213,6 +213,7 @@ def _figures(
 
 def main(argv):
   """Measures, prints the table, publishes where asked to."""
+  del argv
 
   def measured(quick: bool) -> dict[str, Figure]:
     backend = jax.default_backend()
@@ -221,7 +222,7 @@ def main(argv):
     some = chosen(every, _WORKLOADS.value, _BATCH.value)
     return measure(some, QUICK if quick else size)
 
-  timing.run(argv, measured, 'utilization')
+  timing.run(measured, 'utilization')
 
 
 if __name__ == '__main__':

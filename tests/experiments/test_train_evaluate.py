@@ -213,6 +213,7 @@ def mistakes(folder, trained):
       'evaluate', [SMOKE, '--config.nonsense=1'], folder / 'b'
     ),
     'wrong_type': start('train', [SMOKE, '--config.seed=one'], folder / 'c'),
+    'no_flag': start('evaluate', [SMOKE, 'only=nat_pre'], folder / 'k'),
     'no_file': start('train', ['--config=configs/absent.py'], folder / 'd'),
     'no_dataset': start(
       'train',
@@ -251,6 +252,7 @@ def mistakes(folder, trained):
     ('unknown_name', ["'nonsense'", 'choose of: small, smoke']),
     ('unknown_key', ["no entry 'nonsense'"]),
     ('wrong_type', ['--config.seed=one']),
+    ('no_flag', ['only=nat_pre is no flag']),
     ('no_file', ['configs/absent.py']),
     ('no_dataset', ['mnist is not prepared', 'experiments.prepare_data']),
     ('no_checkpoint', ['no checkpoint in', 'nat', 'experiments.train']),
