@@ -37,7 +37,7 @@ __all__ = ['write']
 
 # May be overridden: `experiments.reproduce` has flags of the same names.
 _ROOT = flags.DEFINE_string(
-  'root', 'runs', 'Folder of all runs.', allow_override=True
+  'root', None, 'Folder of all runs; runs by default.', allow_override=True
 )
 _PRESET = flags.DEFINE_enum(
   'preset', 'small', ['small', 'paper', 'smoke'], 'Of the runs to look for.',
@@ -262,7 +262,7 @@ def _others(root: Path, seen: set[Path]) -> list[tuple]:
 def main(argv):
   """Writes the page and prints its path."""
   del argv
-  root = program.folder('root', _ROOT.value)
+  root = program.folder('root', _ROOT.value or 'runs')
   if not root.is_dir():
     raise ValueError(f'--root={root} is no folder: where do the runs lie?')
   print(write(root, _PRESET.value))

@@ -38,7 +38,7 @@ _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Default: runs/hardness_<dataset>.', allow_override=True
 )
 _DATASET = flags.DEFINE_string(
-  'dataset', 'mnist', 'Whose images.', allow_override=True
+  'dataset', '', 'Whose images; mnist if empty.', allow_override=True
 )
 _COLOURS = flags.DEFINE_string(
   'colours', None, 'Histogram of CIFAR-10.', allow_override=True
@@ -150,7 +150,7 @@ def main(argv):
   """Measures, reports, and publishes where asked to."""
   del argv
   logging.set_verbosity(logging.WARNING)
-  dataset = _DATASET.value
+  dataset = _DATASET.value or 'mnist'
   workdir = program.folder(
     'workdir', _WORKDIR.value or f'runs/hardness_{dataset}'
   )

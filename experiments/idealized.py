@@ -53,7 +53,7 @@ _QUICK = flags.DEFINE_bool(
   'quick', False, 'A smoke run: figures mean little.', allow_override=True
 )
 _WORKDIR = flags.DEFINE_string(
-  'workdir', 'runs/idealized', 'Where the report goes.', allow_override=True
+  'workdir', None, 'Default: runs/idealized.', allow_override=True
 )
 
 
@@ -187,7 +187,7 @@ def main(argv):
       '--quick measures nothing worth a --publish: leave out one of the two.'
     )
   size = QUICK if _QUICK.value else FULL
-  workdir = program.folder('workdir', _WORKDIR.value)
+  workdir = program.folder('workdir', _WORKDIR.value or 'runs/idealized')
   results = measure(size)
   files.write_json(workdir / 'idealized.json', results)
   page = write_report(workdir, results)

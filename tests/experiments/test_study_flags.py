@@ -1,5 +1,8 @@
 """What a user forgot to give or to install is one sentence."""
 
+import ast
+import pathlib
+
 from absl.flags import FLAGS
 from absl.testing import flagsaver
 import pytest
@@ -27,3 +30,21 @@ def test_a_workdir_is_asked_for():
   with flagsaver.flagsaver(workdir=None):
     with pytest.raises(ValueError, match='--workdir is missing'):
       study_flags.workdir()
+
+
+def test_flags_of_one_name_are_alike():
+  """Programs run in one process: whose flag is there must not matter."""
+  found: dict[str, set] = {}
+  for path in pathlib.Path(program.__file__).parent.glob('*.py'):
+    for node in ast.walk(ast.parse(path.read_text())):
+      match node:
+        case ast.Call(
+          func=ast.Attribute(value=ast.Name(id='flags'), attr=kind),
+          args=[ast.Constant(value=name), default, *_],
+        ):
+          found.setdefault(name, set()).add((kind, ast.unparse(default)))
+  several = {name: kinds for name, kinds in found.items() if len(kinds) > 1}
+  # The launcher may spend money, and only prints unless it is told otherwise.
+  assert several.keys() == {'dry_run'}
+  assert {kind for kind, _ in several['dry_run']} == {'DEFINE_bool'}
+  assert 'workdir' in found and 'root' in found
