@@ -1,0 +1,1 @@
+"""What `rdefense.build` is made of, by what is built."""

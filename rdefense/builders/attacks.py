@@ -1,0 +1,95 @@
+"""Attacks, and the one that trains."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rdefense import losses
+from rdefense.attacks import eot, recipes
+from rdefense.attacks.recipes import Recipe
+from rdefense.builders.choices import unknown
+from rdefense.precision import HIGHEST, PRECISIONS
+
+__all__ = ['attack_recipes', 'training_recipe']
+
+_ATTACKS = (
+  'paper_a',
+  'pgd',
+  'pgd_falling',
+  'fgsm',
+  'mi_fgsm',
+  'adaptive',
+  'paper_b',
+  'paper_b_imagenet',
+  'paper_b_cw',
+  'eot',
+  'strongest',
+)
+
+
+def attack_recipes(
+  config: Mapping[str, Any], eps: float, kind: str
+) -> tuple[Recipe, ...]:
+  """The ensemble `config.name` at radius `eps` on one kind of setting.
+
+  Without a defense `adaptive` is `undefended`; only a randomised one is drawn
+  several times. Of the attacks of paper A `at_most_eps` limits a step to a
+  multiple of the radius. All recipes have the precision of the config.
+  """
+  precision = config.get('precision', HIGHEST)
+  if precision not in PRECISIONS:
+    raise unknown('precision', precision, PRECISIONS)
+  chosen = _attack_recipes(config, eps, kind)
+  return tuple(recipe._replace(precision=precision) for recipe in chosen)
+
+
+def _attack_recipes(
+  config: Mapping[str, Any], eps: float, kind: str
+) -> tuple[Recipe, ...]:
+  named = {*recipes.Recipe._fields, 'alphas'} - {'name', 'precision'}
+  arguments = {k: v for k, v in config.items() if k in named}
+  if kind != 'randomized' and 'num_draws' in arguments:
+    arguments['num_draws'] = 0
+  if limit := config.get('at_most_eps'):
+    arguments['step_size'] = min(arguments['step_size'], limit * eps)
+  match config['name']:
+    case 'paper_a':
+      return recipes.paper_a(**arguments)
+    case 'pgd':
+      return recipes.pgd_madry(**arguments)
+    case 'pgd_falling':
+      return recipes.pgd_falling(eps, **arguments)
+    case 'fgsm':
+      return recipes.fgsm(eps)
+    case 'mi_fgsm':
+      return recipes.mi_fgsm(eps, **arguments)
+    case 'adaptive':
+      if kind == 'plain':
+        arguments.pop('alphas', None)
+        return recipes.undefended(eps, **arguments)
+      return recipes.adaptive(eps, **arguments)
+    case 'paper_b' | 'paper_b_imagenet' | 'paper_b_cw' | 'eot' | 'strongest':
+      return getattr(eot, config['name'])(eps, **arguments)
+  raise unknown('attack', config['name'], _ATTACKS)
+
+
+def training_recipe(config: Mapping[str, Any]) -> Recipe:
+  """The attack of adversarial training; `step_size` is a multiple of eps.
+
+  Its precision is the device's default, as that of the training step is.
+  """
+  if config['name'] == 'paper_a':
+    (recipe,) = recipes.paper_a(config['num_steps'], config['step_size'])
+    return recipe._replace(precision='default')
+  if config['name'] != 'pgd':
+    raise unknown('training attack', config['name'], ('pgd', 'paper_a'))
+  return Recipe(
+    'training',
+    losses.cross_entropy,
+    recipes.sign,
+    config['step_size'],
+    config['num_steps'],
+    alpha=config['alpha'],
+    keep='last',
+    every_example=True,
+    precision='default',
+  )

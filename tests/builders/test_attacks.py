@@ -1,0 +1,72 @@
+"""What of a config reaches the recipes of its attack."""
+
+import pytest
+
+from rdefense import build
+from rdefense.attacks import recipes
+from rdefense.attacks.recipes import Recipe
+
+
+def test_arguments_of_an_attack_reach_its_recipe():
+  config = {
+    'name': 'paper_a',
+    'on': ('transformed',),
+    'num_examples': 5,
+    'curve': (),
+    'num_steps': 7,
+    'step_size': 0.02,
+    'alpha': 3.0,
+  }
+  (recipe,) = build.attack_recipes(config, 0.1, 'transformed')
+  assert isinstance(recipe, Recipe)
+  assert (recipe.num_steps, recipe.step_size, recipe.alpha) == (7, 0.02, 3.0)
+  assert recipe.every_example and recipe.keep == 'last'
+  (pgd,) = build.attack_recipes(
+    {'name': 'pgd', 'num_steps': 9, 'step_size': 0.01}, 0.1, 'plain'
+  )
+  assert (pgd.name, pgd.num_steps) == ('pgd9', 9)
+
+
+def test_all_recipes_of_an_attack_have_the_precision_of_its_config():
+  for config, expected in (({}, 'highest'), ({'precision': 'high'}, 'high')):
+    config = {'name': 'adaptive', 'num_steps': 2, 'alphas': (4.0,)} | config
+    found = build.attack_recipes(config, 0.1, 'transformed')
+    assert {recipe.precision for recipe in found} == {expected}
+  training = {'name': 'paper_a', 'num_steps': 2, 'step_size': 0.1}
+  assert build.training_recipe(training).precision == 'default'
+  with pytest.raises(ValueError, match="precision 'tf32' .*: highest, high"):
+    build.attack_recipes({'name': 'fgsm', 'precision': 'tf32'}, 0.1, 'plain')
+
+
+@pytest.mark.parametrize('name', ['paper_b', 'eot', 'strongest'])
+def test_only_a_randomised_defense_is_drawn_several_times(name):
+  config = {'name': name, 'num_steps': 4, 'num_draws': 6, 'on': ()}
+  drawn = build.attack_recipes(config, 0.1, 'randomized')
+  assert {recipe.num_draws for recipe in drawn} == {6}
+  once = build.attack_recipes(config, 0.1, 'transformed')
+  assert {recipe.num_draws for recipe in once} == {0}
+  names = [recipe.name for recipe in drawn]
+  assert len(set(names)) == len(names)  # names seed keys
+  for recipe in drawn:
+    assert recipe.num_steps == 4 and recipe.step_size > 0
+
+
+def test_adaptive_leaves_the_surrogate_out_where_nothing_is_discretized():
+  config = {'name': 'adaptive', 'num_steps': 5, 'alphas': (4.0, 10.0)}
+  published, *plain = build.attack_recipes(config, 0.16, 'plain')
+  assert published == recipes.pgd_madry()[0]
+  ways = {(recipe.backward, recipe.alpha) for recipe in plain}
+  assert ways == {('identity', 10.0), ('bpda', 10.0)}
+  full = build.attack_recipes(config, 0.16, 'transformed')
+  assert {(r.backward, r.alpha) for r in full} == {
+    ('bpda', 4.0),
+    ('bpda', 10.0),
+    ('surrogate', 4.0),
+    ('surrogate', 10.0),
+    ('identity', 4.0),
+  }
+  for chosen in (plain, full):
+    names = [recipe.name for recipe in chosen]
+    assert len(set(names)) == len(names)  # names seed keys
+    assert {recipe.start for recipe in chosen} >= {'clean', 'random', 'lower'}
+    assert {recipe.step_size for recipe in chosen} == {0.02}

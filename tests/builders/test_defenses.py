@@ -1,0 +1,69 @@
+"""Every defense builds, with what the attacker may choose of it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rdefense import build
+
+_CENTERS = {
+  'sigma': 0.1,
+  'tau': 0.1,
+  'num_centers': 2,
+  'num_samples': 5,
+  'gamma': 40.0,
+}
+DEFENSES = {
+  'plain': [{'name': 'identity'}],
+  'transformed': [
+    {'name': 'nearest_code', 'norm': 'l2'},
+    {'name': 'binning', 'num_levels': 4},
+    {'name': 'thermometer', 'num_levels': 4},
+    {'name': 'bit_depth', 'num_levels': 4},
+    {'name': 'bit_depth_steep', 'num_levels': 4},
+    {'name': 'jpeg', 'quality': 20},
+    {'name': 'jpeg_as_coded'},
+    {'name': 'total_variation'},
+  ],
+  'randomized': [
+    {'name': 'gaussian', 'sigma': 0.1},
+    {'name': 'resize_padding', 'low': 7, 'high': 10, 'side': 10},
+    {'name': 'rand_disc'} | _CENTERS,
+    {'name': 'rand_disc_steep'} | _CENTERS,
+    {'name': 'rand_mix', 'alpha': 40.0} | _CENTERS,
+    {'name': 'rand_disc_fixed', 'sigma': 0.1, 'codes': ((0.1,), (1.0,))},
+    {
+      'name': 'rand_mix_fixed',
+      'sigma': 0.1,
+      'codes': ((0.1,), (1.0,)),
+      'alpha': 9.0,
+    },
+  ],
+}
+
+
+@pytest.mark.parametrize(
+  'kind, config',
+  [(kind, config) for kind, configs in DEFENSES.items() for config in configs],
+  ids=lambda v: v if isinstance(v, str) else v['name'],
+)
+def test_every_defense_is_built_and_is_of_its_kind(kind, config):
+  assert build.kind(config) == kind
+  codes, x = jnp.array([[0.0], [1.0]]), jnp.linspace(0, 1, 36).reshape(6, 6, 1)
+  needed = codes if config['name'] in build.WITH_CODEBOOK else None
+  defense = build.defend(config)(needed, 10.0)
+  one, other = (defense.apply(jax.random.key(i), x) for i in (0, 1))
+  assert np.array_equal(one, other) == (kind != 'randomized')
+  assert np.array_equal(one, x) == (kind == 'plain')
+  assert defense.surrogate(jax.random.key(0), x).shape == one.shape
+
+
+def test_the_attacker_chooses_the_steepness_of_the_surrogate_alone():
+  config = DEFENSES['randomized'][3]
+  x, key = jnp.linspace(0, 1, 36).reshape(6, 6, 1), jax.random.key(0)
+  flat, steep = (build.defend(config)(None, alpha) for alpha in (1.0, 100.0))
+  same = [d.apply(jax.random.clone(key), x) for d in (flat, steep)]
+  np.testing.assert_array_equal(*same)
+  soft = [d.surrogate(jax.random.clone(key), x) for d in (flat, steep)]
+  assert not np.allclose(*soft, atol=0.01)
