@@ -45,7 +45,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     defenses=study.six_defenses(),
     settings={
       'adversarial_01': study.setting(
-        'adversarial_01', 'discretized', f'trained on attacks at {_TRAINED_AT:g}'
+        'adversarial_01',
+        'discretized',
+        f'trained on attacks at {_TRAINED_AT:g}',
       )
     },
     attacks={

@@ -5,7 +5,8 @@
 
 Takes a setting of a trained workdir. For each of the first images the smallest
 radius at which an attack succeeds is bisected, and behind a codebook the
-largest at which `certify.decide` proves that none does. Rows go to `radii/`; a
+largest at which `certify.decide` proves that none does, from `--bounds`
+as in `experiments.certify`. Rows go to `radii/`; a
 killed run resumes there, and one of more images goes on. Writes radii.html to
 the workdir. An image that is fooled inside its certified ball would be a bug,
 and stops the program.
@@ -16,26 +17,23 @@ import time
 from typing import Any
 
 from absl import flags, logging
-from etils.epath import Path
 import jax
 import numpy as np
 
-from experiments import program, publish, study_flags
+from experiments import program, publish, radii_report, study_flags
 from experiments.pipelines import pipelines
 from experiments.workdir import fitted_codebook
 from rdefense import (
   build,
+  certification,
   checks,
   evaluation,
   files,
-  pages,
-  plots,
   provenance,
-  records,
 )
-from rdefense.analysis import equivalence
 from rdefense.analysis.robust_radius import Bracket, bisect, each_radius, join
 from rdefense.certify.decide import CERTIFIED, decide
+from rdefense.certify.layers import Layered
 from rdefense.data.batches import Batch
 from rdefense.shards import worked_off
 
@@ -47,10 +45,12 @@ _NUM_EXAMPLES = flags.DEFINE_integer('num_examples', 100, 'The first so many.')
 _LARGEST = flags.DEFINE_float('largest', 0.0, "Default: twice the study's.")
 _NUM_STEPS = flags.DEFINE_integer('num_steps', 5, 'Halvings of the radius.')
 _MAX_NODES = flags.DEFINE_integer('max_nodes', 50, 'Of an image and radius.')
+_BOUNDS = flags.DEFINE_enum(
+  'bounds', 'linear', certification.BOUNDS, 'Of the proofs, as in a study.'
+)
 
 _RADII = 5  # role folded into the seed's key
 _SHARD = 25  # images
-_HALVINGS = 3  # of the radii of the table
 
 
 def brackets(
@@ -64,6 +64,7 @@ def brackets(
   num_steps: int,
   num_examples: int | None = None,
   max_nodes: int = 50,
+  network: Layered | None = None,
   shard_size: int = _SHARD,
   title: str = '',
 ) -> Mapping[str, np.ndarray]:
@@ -80,6 +81,8 @@ def brackets(
     largest, num_steps: as of `bisect`.
     num_examples: the first so many; None means all.
     max_nodes: budget of a certificate, of an image at one radius.
+    network: the same classifier as `certify.layered` reads it, to bound nodes
+      by tables; None for linear bounds.
     shard_size: images a shard.
     title: shown by the progress bar.
 
@@ -133,6 +136,7 @@ def brackets(
           batch.label[tried],
           eps,
           max_nodes=max_nodes,
+          network=network,
         ).status
         answer[open_] = status != CERTIFIED
       return answer
@@ -156,104 +160,6 @@ def brackets(
     test, directory, shard_size, whole, compute, count, tell, title
   )
   return {name: column[:wanted] for name, column in rows.items()}
-
-
-def summary(rows: Mapping[str, np.ndarray], largest: float) -> dict[str, Any]:
-  """Medians with their intervals, and shares at some radii."""
-  fooled = rows['radius/fooled']
-  proved = rows.get('radius/certified')
-  shares = {}
-  for eps in _grid(largest):
-    shares[f'{eps:.6g}'] = {
-      'no_attack_known': records.tally(fooled > eps)._asdict()
-    } | ({} if proved is None else {
-      'certified': records.tally(proved >= eps)._asdict()
-    })  # fmt: skip
-  medians = {'fooled': _finite(equivalence.median(fooled))}
-  if proved is not None:
-    known = np.maximum(proved, 0)
-    medians['certified'] = _finite(equivalence.median(known))
-  return {
-    'largest': largest,
-    'images': len(fooled),
-    'medians': medians,
-    'shares': shares,
-  }
-
-
-def _grid(largest: float) -> np.ndarray:
-  """Radii of the table, rounded as those of the bisection are."""
-  grid = np.array([0.0, largest])
-  for _ in range(_HALVINGS):
-    middle = (grid[:-1] + grid[1:]) / 2
-    grid = np.sort(np.concatenate([grid, middle]))
-  return grid
-
-
-def _finite(found: equivalence.Median) -> dict[str, float | None]:
-  """For JSON, which has no infinity; None stands for it."""
-  return {
-    name: value if np.isfinite(value) else None
-    for name, value in found._asdict().items()
-  }
-
-
-def write_report(
-  workdir: Path, rows: Mapping[str, np.ndarray], results: dict[str, Any]
-) -> Path:
-  """The picture, medians, and shares at some radii."""
-  largest, name = results['largest'], results['setting']
-  title = f'Robust radii: {name} under {results["attack"]}'
-  proved = rows.get('radius/certified')
-  png = plots.encode_png(
-    plots.radii(proved, rows['radius/fooled'], largest, title)
-  )
-  lines = [
-    (
-      eps,
-      *(
-        f'{about[kind]["percent"]:.2f}% '
-        f'[{about[kind]["low"]:.2f}, {about[kind]["high"]:.2f}]'
-        for kind in about
-      ),
-    )
-    for eps, about in results['shares'].items()
-  ]
-  header = ('radius', 'no attack known') + ('certified',) * (proved is not None)
-  blocks: list[tuple] = [
-    ('heading', 1, title),
-    ('paragraph', ' '.join(_words(results))),
-    ('figure', 'radii', png, 'Shares of images robust up to each radius; how '
-     'many have which. Wrong images have radius 0.'),
-    ('table', header, lines),
-    *pages.how_it_was_made(results),
-  ]  # fmt: skip
-  return pages.write_document(workdir, 'radii', title, blocks, {'radii': png})
-
-
-def _words(results):
-  def shown(median):
-    ends = [
-      'none found' if median[end] is None else f'{median[end]:.4g}'
-      for end in ('value', 'low', 'high')
-    ]
-    return '{} [{}, {}]'.format(*ends)
-
-  yield (
-    f'{results["images"]:,} test images; each radius is bisected from '
-    f'{results["largest"]:g} in {results["num_steps"]} halvings. The attack '
-    'bounds a radius from above, a certificate from below.'
-  )
-  medians = results['medians']
-  yield f'Median of the smallest radius fooled: {shown(medians["fooled"])}.'
-  if 'certified' in medians:
-    yield (
-      'Median of the largest radius certified: '
-      f'{shown(medians["certified"])}, with {results["max_nodes"]} nodes an '
-      'image and radius.'
-    )
-  else:
-    yield 'There is no certificate without a codebook.'
 
 
 def _choose(config) -> str:
@@ -296,20 +202,24 @@ def main(argv):
   _, target = pipelines(config, workdir, test, book)(name)
   about = config.attacks[attack].to_dict()
   options = f'{largest:g}-{_NUM_STEPS.value}-{_MAX_NODES.value}'
+  network = None
+  if _BOUNDS.value == 'tables':
+    network = certification.read_layers(target, test)
+    options += '-tables'
   rows = brackets(
     target, lambda eps: build.attack_recipes(about, eps, kind),
     config.threat.norm, test,
     jax.random.fold_in(jax.random.key(config.seed), _RADII),
     workdir / 'radii' / name / f'{attack}-{options}', largest,
-    _NUM_STEPS.value, _NUM_EXAMPLES.value or None, _MAX_NODES.value,
+    _NUM_STEPS.value, _NUM_EXAMPLES.value or None, _MAX_NODES.value, network,
     title=f'{name} {attack}',
   )  # fmt: skip
-  results = summary(rows, largest) | {
+  results = radii_report.summary(rows, largest) | {
     'setting': name, 'attack': attack, 'num_steps': _NUM_STEPS.value,
-    'max_nodes': _MAX_NODES.value,
+    'max_nodes': _MAX_NODES.value, 'bounds': _BOUNDS.value,
   } | publish.surroundings(config, 'robust_radius', begin)  # fmt: skip
   files.write_json(workdir / 'radii.json', results)
-  print(write_report(workdir, rows, results))
+  print(radii_report.write_report(workdir, rows, results))
 
 
 if __name__ == '__main__':

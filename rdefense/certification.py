@@ -13,16 +13,23 @@ import numpy as np
 
 from rdefense import checks, records
 from rdefense.certify.decide import CERTIFIED, STATUS, UNDECIDED, decide
-from rdefense.certify.layers import layered
+from rdefense.certify.layers import Layered, layered
 from rdefense.data.batches import Batch
 from rdefense.data.sources import Arrays
 from rdefense.deployed import Target
 from rdefense.records import Tally
 from rdefense.shards import worked_off
 
-__all__ = ['certify', 'contradictions', 'decided_up_to', 'tallies']
+__all__ = [
+  'BOUNDS',
+  'certify',
+  'contradictions',
+  'decided_up_to',
+  'read_layers',
+  'tallies',
+]
 
-_BOUNDS = ('linear', 'tables')
+BOUNDS = ('linear', 'tables')
 
 
 def certify(
@@ -74,11 +81,8 @@ def certify(
       'nearest_code; there is none for other defenses.'
     )
 
-  checks.check_choice('bounds', bounds, _BOUNDS)
-  network = None
-  if bounds == 'tables':
-    x = jnp.zeros(arrays.images.shape[1:])
-    network = layered(lambda x: target.apply(target.params, x), x)
+  checks.check_choice('bounds', bounds, BOUNDS)
+  network = read_layers(target, arrays) if bounds == 'tables' else None
 
   def compute(batch: Batch):
     begin, rows = time.perf_counter(), batch.mask
@@ -119,6 +123,16 @@ def certify(
   return worked_off(
     arrays, directory, shard_size, num_examples, compute, count, tell, title
   )
+
+
+def read_layers(target: Target, arrays: Arrays) -> Layered:
+  """The network of a target, as bounds by tables need it.
+
+  Raises:
+    ValueError: on a network with branches, as `certify.layered`.
+  """
+  x = jnp.zeros(arrays.images.shape[1:])
+  return layered(lambda x: target.apply(target.params, x), x)
 
 
 def tallies(rows: Mapping[str, np.ndarray]) -> dict[str, Tally]:

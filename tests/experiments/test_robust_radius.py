@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from experiments import program, robust_radius
-from rdefense import attacks, data, defenses, deployed, evaluation, losses
+from rdefense import (
+  attacks,
+  certification,
+  data,
+  defenses,
+  deployed,
+  evaluation,
+  losses,
+)
 from tests.experiments.contents import contents
 
 LARGEST, STEPS, COUNT = 0.4, 5, 5
@@ -35,13 +43,15 @@ def linear(params, x):
 TARGET = deployed.Target(linear, front, WEIGHTS, CODES)
 
 
-def measured(directory, num_examples=COUNT, target=TARGET, norm='linf'):
+def measured(
+  directory, num_examples=COUNT, target=TARGET, norm='linf', network=None
+):
   recipe = attacks.Recipe(
     'mi_fgsm', losses.margin, attacks.mi_fgsm, 0.0, 10, num_restarts=2
   )
   return robust_radius.brackets(
     target, lambda eps: [recipe._replace(step_size=eps / 4)], norm, toy(),
-    jax.random.key(0), directory, LARGEST, STEPS, num_examples, 5,
+    jax.random.key(0), directory, LARGEST, STEPS, num_examples, 5, network,
     shard_size=2,
   )  # fmt: skip
 
@@ -135,6 +145,15 @@ def test_the_program_writes_to_a_bucket_what_it_writes_here(
   }  # fmt: skip
 
 
+def test_bounds_by_tables_prove_as_much_of_a_linear_classifier(rows, tmp_path):
+  network = certification.read_layers(TARGET, toy())
+  found = measured(tmp_path, network=network)
+  for name in ('certified', 'fooled'):
+    np.testing.assert_array_equal(
+      found[f'radius/{name}'], rows[f'radius/{name}']
+    )
+
+
 def test_without_codes_there_is_no_certificate(tmp_path):
   plain = deployed.Target(
     linear, lambda codes, alpha: defenses.identity(), WEIGHTS
@@ -143,27 +162,6 @@ def test_without_codes_there_is_no_certificate(tmp_path):
   assert 'radius/certified' not in found
   assert (found['radius/fooled'] > found['radius/withstood']).all()
   assert 'radius/certified' not in measured(tmp_path / 'b', 2, norm='l2')
-
-
-def test_the_report_shows_what_the_rows_say(rows, tmp_path):
-  results = robust_radius.summary(rows, LARGEST) | {
-    'setting': 'toy',
-    'attack': 'mi_fgsm',
-    'num_steps': STEPS,
-    'max_nodes': 5,
-  }
-  proved, fooled = rows['radius/certified'], rows['radius/fooled']
-  assert len(results['shares']) == 9
-  for eps, about in results['shares'].items():
-    eps = float(eps)  # printed to six digits, of radii 1/80 apart
-    assert about['certified']['correct'] == sum(proved >= eps - 1e-6)
-    assert about['no_attack_known']['correct'] == sum(fooled > eps + 1e-6)
-    assert about['certified']['correct'] <= about['no_attack_known']['correct']
-  assert results['shares']['0']['certified']['correct'] == COUNT - 1
-  page = robust_radius.write_report(tmp_path, rows, results)
-  text = page.with_suffix('.md').read_text()
-  assert 'Median of the largest radius certified' in text
-  assert '| 0.2 |' in text and (tmp_path / 'radii.png').is_file()
 
 
 # config_flags loads a file of configs in a way that Python is to drop.
