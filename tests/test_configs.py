@@ -23,7 +23,6 @@ PRESETS = {
   'gtsrb': ('small', 'paper', 'smoke,medoids'),
   'imagenet': ('small', 'paper,k10', 'smoke,adversarial'),
   'certified_mnist': ('small', 'paper', 'smoke'),
-  'exact_mnist': ('small', 'smoke'),
   'paper.knowledge': ('small', 'paper,gtsrb', 'smoke,cifar10'),
   'paper.figure_2': ('small', 'paper', 'smoke'),
   'paper.table_2a': ('small', 'paper', 'smoke'),
