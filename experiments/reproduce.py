@@ -12,7 +12,8 @@ that fails is told at the end, with the others done. Tables I to III are written
 to `tables`, beside the paper's; every other report is that of its workdir, and
 `index.html` has links to all of them. `--preset=small` is for two cores,
 `paper` for a GPU, `smoke` only shows that it runs, on the first data set of
-each, with the fewest codes.
+each, with the fewest codes. With `--publish` what each program measures goes to
+docs/results.json as it ends.
 """
 
 import importlib
@@ -31,6 +32,7 @@ from experiments import (
   paper_tables,
   preemption,
   program,
+  publish,
 )
 from rdefense import provenance
 
@@ -106,7 +108,11 @@ def check_device(preset: str, platform: str) -> None:
 
 
 def reproduce(
-  pairs: list[tuple[str, str]], preset: str, root: Path, dry_run: bool = False
+  pairs: list[tuple[str, str]],
+  preset: str,
+  root: Path,
+  dry_run: bool = False,
+  published: bool = False,
 ) -> list[Job]:
   """Runs what is missing; writes the tables and the page of all reports.
 
@@ -115,6 +121,7 @@ def reproduce(
     preset: small, paper or smoke.
     root: folder of all runs; keeps `reproduced.json`.
     dry_run: whether to print the command lines only.
+    published: whether figures go to docs/results.json.
 
   Returns:
     The jobs that failed; what went wrong has been printed.
@@ -136,7 +143,7 @@ def reproduce(
       print(f'[{i}/{len(todo)}] done before: {line}')
     else:
       print(f'[{i}/{len(todo)}] {line}', flush=True)
-      if not _run(job, root, line):
+      if not _run(job, root, line, published):
         failed.append(job)
   if not dry_run:
     for what, dataset in pairs:
@@ -147,12 +154,13 @@ def reproduce(
   return failed
 
 
-def _run(job: Job, root: Path, line: str) -> bool:
+def _run(job: Job, root: Path, line: str, published: bool) -> bool:
   """Whether a job ended well; it is in the journal then."""
   begin = time.time()
   main = importlib.import_module(f'experiments.{job.program}').main
   try:
-    program.call(main, [job.program, *job.arguments(str(root))])
+    asked = ['--publish'] if published else []
+    program.call(main, [job.program, *job.arguments(str(root)), *asked])
   except preemption.Stopped:
     raise
   except (Exception, SystemExit) as error:
@@ -188,8 +196,14 @@ def main(argv):
   pairs = chosen(_WHAT.value, datasets, preset)
   if not (_DRY.value or _ANYWAY.value):
     check_device(preset, jax.default_backend())
+  published = publish.ASKED.value
+  if published and preset == 'smoke':
+    raise ValueError(
+      '--preset=smoke measures nothing worth a --publish: leave out one of the '
+      'two.'
+    )
   begin = time.time()
-  failed = reproduce(pairs, preset, root, _DRY.value)
+  failed = reproduce(pairs, preset, root, _DRY.value, published)
   for job in failed:
     print('failed:', journal.line(job, root), file=sys.stderr)
   print(f'{len(failed)} failed; {time.time() - begin:.0f} s')

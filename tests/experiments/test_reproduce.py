@@ -106,6 +106,20 @@ def test_what_is_in_the_journal_is_not_run_again(tmp_path, monkeypatch, capsys):
   assert [workdir for _, workdir in called] == ['mnist_medoids'] * 2
 
 
+def test_programs_are_told_to_publish(tmp_path, monkeypatch):
+  called = []
+  monkeypatch.setattr(
+    program, 'call', lambda main, command: called.append(command)
+  )
+  for published in (True, False):
+    called.clear()
+    reproduce.reproduce(
+      [('model', '')], 'small', tmp_path / str(published), False, published
+    )
+    (command,) = called
+    assert ('--publish' in command) == published
+
+
 def test_a_dry_run_prints_command_lines_and_runs_nothing(tmp_path, capsys):
   assert not reproduce.reproduce(
     [('figure3', '')], 'paper', tmp_path / 'runs', dry_run=True
