@@ -111,13 +111,13 @@ def test_programs_are_told_to_publish(tmp_path, monkeypatch):
   monkeypatch.setattr(
     program, 'call', lambda main, command: called.append(command)
   )
-  for published in (True, False):
+  for asked in (True, False):
     called.clear()
     reproduce.reproduce(
-      [('model', '')], 'small', tmp_path / str(published), False, published
+      [('model', '')], 'small', tmp_path / str(asked), False, asked
     )
     (command,) = called
-    assert ('--publish' in command) == published
+    assert ('--publish' in command) == asked
 
 
 def test_a_dry_run_prints_command_lines_and_runs_nothing(tmp_path, capsys):
