@@ -57,6 +57,9 @@ def test_the_pairwise_set_lies_within_the_triangles(norm):
   assert narrow.sum() < 0.9 * wide.sum()
 
 
+_decided = jax.jit(r.reachable)
+
+
 @settings(max_examples=40)
 @given(
   x=st.floats(0, 1, width=32),
@@ -68,7 +71,7 @@ def test_on_one_channel_it_is_the_interval_between_midpoints(x, eps, levels):
   middles = (codes[1:, 0] + codes[:-1, 0]) / 2
   ends = np.array([0.0, *middles, 1.0])
   low, high = max(x - eps, 0), min(x + eps, 1)
-  got = np.asarray(r.reachable(np.full((1, 1, 1), x), codes, eps))[0, 0]
+  got = np.asarray(_decided(np.full((1, 1, 1), x), codes, eps))[0, 0]
   doubt = 2 * r._DOUBT
   inner = (low <= ends[1:] - doubt) & (high >= ends[:-1] + doubt)
   outer = (low <= ends[1:] + doubt) & (high >= ends[:-1] - doubt)
@@ -155,14 +158,18 @@ TABLE_IV = {  # eps: b, "unable" in percent
 }  # fmt: skip
 
 
+@pytest.fixture(scope='module')
+def mnist(data_dir):
+  return data.load('mnist', 'test', data_dir).images[..., 0]
+
+
 @pytest.mark.parametrize('eps', TABLE_IV)
-def test_the_printed_rule_gives_table_iv(eps, data_dir):
+def test_the_printed_rule_gives_table_iv(eps, mnist):
   scale = np.float32(1 / 255)
   codes = np.float32([[0], [253]]) * scale
   values = np.float32(np.arange(256))[:, None] * scale  # as TF1 loads bytes
   free = r.as_printed(values, codes, eps).sum(-1) > 1
-  images = data.load('mnist', 'test', data_dir).images
-  ambiguous = free[images[..., 0]].sum((1, 2))
+  ambiguous = free[mnist].sum((1, 2))
   most, unable = TABLE_IV[eps]
   assert round(100 * (ambiguous > most).mean(), 2) == unable
 
