@@ -37,6 +37,9 @@ from rdefense.types import Array, PyTree
 __all__ = ['CERTIFIED', 'REFUTED', 'STATUS', 'UNDECIDED', 'Decisions', 'decide']
 
 
+_FIRST_PATTERNS = 1024  # rows of the tables of a root
+
+
 @functools.cache
 def _reachable(norm: str):
   one = functools.partial(reachable, norm=norm)
@@ -80,7 +83,8 @@ def decide(
       nodes are bounded by `table_nodes` instead of by `certify.linear`.
     max_patterns: rows of a table, and images enumerated by tables, at most; m
       pixels of two codes are decided, up to rounding, by max_patterns
-      (max_nodes + 1) / 2 >= 2^m.
+      max_nodes / 2 >= 2^m. The root is looked at with 1,024 rows first, as that
+      is enough for most images.
     max_ambiguous: only the root of images with more ambiguous pixels is looked
       at; None for no such threshold.
 
@@ -134,11 +138,13 @@ def decide(
       params,
       network,
       np.asarray(book),
-      max_patterns=max_patterns,
     )
   ambiguous = (allowed.sum(-1) > 1).sum((1, 2))
   most = np.inf if max_ambiguous is None else max_ambiguous
-  budget = np.where(ambiguous > most, 1, max_nodes)
+  first = max_patterns if network is None else _FIRST_PATTERNS
+  patterns = min(first, max_patterns), max_patterns
+  looks = len({*patterns})
+  budget = np.where(ambiguous > most, min(looks, max_nodes), max_nodes)
   return Search(
     functions,
     params,
@@ -151,4 +157,5 @@ def decide(
     batch_size,
     leaf_size,
     by_tables,
+    patterns,
   ).run()

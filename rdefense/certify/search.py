@@ -90,13 +90,13 @@ class Search:
 
   def __init__(
     self, compiled, params, codes, images, labels, eps, allowed, budget,
-    batch_size, leaf_size, by_tables,
+    batch_size, leaf_size, by_tables, patterns,
   ):  # fmt: skip
     self.compiled, self.params, self.codes = compiled, params, codes
     self.images, self.labels, self.eps = images, labels, eps
     self.allowed, self.budget = allowed, budget
     self.batch_size, self.leaf_size = batch_size, leaf_size
-    self.by_tables = by_tables
+    self.by_tables, self.patterns = by_tables, patterns
     count = len(images)
     self.status = np.full(count, UNDECIDED, np.int8)
     self.witness = images.copy()
@@ -197,21 +197,27 @@ class Search:
     self.witness[owners[fooled]] = np.asarray(moved)[fooled]
 
   def _examine(self, image: np.ndarray, node: np.ndarray) -> None:
+    first, most = self.patterns
+    # A root, its image's only node, is seen cheaply, then as well as may be.
+    looks = 1 if first == most else 2
+    again = self.spent[image] < looks
+    whole = self.spent[image] <= looks
     if self.by_tables is None:
       looked = self._call(self.compiled.examine, image, node)
     else:
-      each = map(self.by_tables, node, self.labels[image])
+      rows = np.where(again, first, most).tolist()
+      each = map(self.by_tables, node, self.labels[image], rows)
       looked = jax.tree.map(lambda *parts: np.stack(parts), *each)
     self._try(image, looked.tried)
     for i, owner in enumerate(image):
       lower = float(looked.lower[i])
-      if self.lower[owner] == -np.inf:
-        self.lower[owner] = lower
+      if whole[i]:
+        self.lower[owner] = max(lower, self.lower[owner])
       self.open[owner] -= 1
       if lower <= 0:
-        for half in looked.halves[i]:
+        for left in node[i : i + 1] if again[i] else looked.halves[i]:
           self.open[owner] += 1
-          self._push(owner, lower, half)
+          self._push(owner, lower, left)
 
   def _enumerate(self, image: np.ndarray, node: np.ndarray) -> None:
     tried = self._call(self.compiled.enumerated, image, node)

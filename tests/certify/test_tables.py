@@ -194,7 +194,8 @@ def test_bounds_of_nodes_are_below_every_image_and_not_far_below(name):
 @pytest.mark.parametrize('name, num_codes', [
   ('digits', 2), ('colour', 3), ('strided', 4)
 ])  # fmt: skip
-def test_decisions_agree_with_trying_everything(name, num_codes):
+def test_decisions_agree_with_trying_everything(name, num_codes, monkeypatch):
+  monkeypatch.setattr(d, '_FIRST_PATTERNS', 1)  # in colour roots are seen twice
   apply, params, shape, found = network(name)
   rng = np.random.default_rng(num_codes)
   codes = rng.random((num_codes, shape[2]), np.float32)
@@ -256,6 +257,29 @@ def test_above_the_threshold_only_the_root_is_looked_at():
     ).nodes[0]  # fmt: skip
 
   assert nodes(ambiguous - 1) == 1 < nodes(ambiguous) == nodes(None)
+
+
+def test_a_root_that_few_rows_leave_open_is_looked_at_again(monkeypatch):
+  apply, params, shape, found = network('digits')
+  codes, allowed = a_node('digits', 8, free=9)
+  image, label = codes[allowed.argmax(-1)][None], np.array([0])
+  label[0] = _batch(apply)(params, image)[0].argmax()
+
+  def decided(first, most, budget):
+    monkeypatch.setattr(d, '_FIRST_PATTERNS', first)
+    return d.decide(
+      apply, params, codes, image, label, 0.0, allowed=allowed[None],
+      max_patterns=most, leaf_size=1, batch_size=1, network=found,
+      max_nodes=budget, max_ambiguous=0,
+    )  # fmt: skip
+
+  poor, rich = decided(1, 1, 9), decided(512, 512, 9)
+  assert poor.nodes == rich.nodes == 1 and poor.lower < rich.lower
+  assert (poor.status, rich.status) == (d.UNDECIDED, d.CERTIFIED)
+  both = decided(1, 512, 9)
+  assert both.nodes == 2 and both.status == rich.status
+  np.testing.assert_array_equal(both.lower, rich.lower)
+  assert decided(1, 512, 1).status == d.UNDECIDED
 
 
 def test_networks_that_branch_are_refused_by_name():
