@@ -12,6 +12,8 @@ from tests.experiments.test_train_evaluate import finish, start
 CONFIG = [
   '--config=configs/certified_mnist.py:smoke',
   '--config.data.name=digits',
+  # One attack to stand beside the certificates: an ensemble compiles for long.
+  '--config.attacks.adaptive.name=fgsm',
 ]
 
 
