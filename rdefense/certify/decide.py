@@ -83,8 +83,8 @@ def decide(
       nodes are bounded by `table_nodes` instead of by `certify.linear`.
     max_patterns: rows of a table, and images enumerated by tables, at most; m
       pixels of two codes are decided, up to rounding, by max_patterns
-      max_nodes / 2 >= 2^m. The root is looked at with 1,024 rows first, as that
-      is enough for most images.
+      (max_nodes + 1) / 2 >= 2^m. With more than 1,024 a root is looked at with
+      1,024 first, which is enough for most images, and one node more is needed.
     max_ambiguous: only the root of images with more ambiguous pixels is looked
       at; None for no such threshold.
 
