@@ -57,6 +57,7 @@ class Compiled(NamedTuple):
 @functools.cache
 def compiled(apply, norm: str, leaf_size: int) -> Compiled:
   """Kept for each classifier, T's norm, and number of images in a leaf."""
+
   def over(fn):
     return jax.jit(jax.vmap(functools.partial(fn, apply), (None, None, 0, 0)))
 
