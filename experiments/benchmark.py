@@ -176,10 +176,8 @@ def time_to_accuracy(workdir: Path, size: Size) -> dict[str, Figure]:
   target = deployed.Target(
     network.apply, lambda codes, alpha: identity(), params
   )
-  net, (x, y) = (
-    peers.torch_network(params),
-    peers.to_torch(batch.image, batch.label),
-  )
+  net = peers.torch_network(params)
+  x, y = peers.to_torch(batch.image, batch.label)
   logits = jax.vmap(network.apply, (None, 0))(params, jnp.asarray(batch.image))
   with torch.no_grad():
     peers.check_equal('torchattacks', net(x), logits)

@@ -23,7 +23,7 @@ import ml_collections
 import numpy as np
 from scipy import stats
 
-from experiments import program, publish
+from experiments import program, publish, timing
 from experiments.codebooks import histogram
 from experiments.idealized_cases import (
   DELTA,
@@ -48,10 +48,7 @@ from rdefense.data.sources import data_directory
 from rdefense.defenses.colors import Colors, colors_from_images
 from rdefense.defenses.density import density
 
-# May be overridden: tests import this beside other programs with the same.
-_QUICK = flags.DEFINE_bool(
-  'quick', False, 'A smoke run: figures mean little.', allow_override=True
-)
+# May be overridden: other programs of one process have a flag of this name.
 _WORKDIR = flags.DEFINE_string(
   'workdir', None, 'Default: runs/idealized.', allow_override=True
 )
@@ -182,11 +179,7 @@ def main(argv):
   """Simulates, measures, reports, and publishes where asked to."""
   del argv
   logging.set_verbosity(logging.WARNING)
-  if _QUICK.value and publish.ASKED.value:
-    raise ValueError(
-      '--quick measures nothing worth a --publish: leave out one of the two.'
-    )
-  size = QUICK if _QUICK.value else FULL
+  size = QUICK if timing.quick_asked() else FULL
   workdir = program.folder('workdir', _WORKDIR.value or 'runs/idealized')
   results = measure(size)
   files.write_json(workdir / 'idealized.json', results)

@@ -26,6 +26,7 @@ _MULTIHOST = flags.DEFINE_bool('multihost', False, 'One of several processes.')
 _COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT.')
 _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Of the run.')
 _PROCESS_ID = flags.DEFINE_integer('process_id', None, 'From 0.')
+# With the start of a process, less than the minute in which a loss is told.
 _PATIENCE = flags.DEFINE_integer(
   'patience', 45, 'Seconds for all processes to start in.', lower_bound=1
 )

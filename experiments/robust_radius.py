@@ -203,7 +203,7 @@ def main(argv):
   about = config.attacks[attack].to_dict()
   options = f'{largest:g}-{_NUM_STEPS.value}-{_MAX_NODES.value}'
   network = None
-  if _BOUNDS.value == 'tables':
+  if _BOUNDS.value == 'tables' and target.codes is not None:
     network = certification.read_layers(target, test)
     options += '-tables'
   rows = brackets(

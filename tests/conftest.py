@@ -33,7 +33,7 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 # worker, program or notebook has compiled, the others find.
 _COMPILED = {
   'jax_disable_most_optimizations': (
-    os.environ.get('JAX_DISABLE_MOST_OPTIMIZATIONS') != '0'
+    os.environ.get('JAX_DISABLE_MOST_OPTIMIZATIONS') not in ('0', 'False')
   ),
   'jax_compilation_cache_dir': str(_ROOT / '.cache' / 'jax'),
   'jax_persistent_cache_min_compile_time_secs': 0.1,

@@ -30,7 +30,7 @@ from rdefense.certify.search import (
   UNDECIDED,
   Decisions,
   Search,
-  compiled,
+  compiled_for,
 )
 from rdefense.types import Array, PyTree
 
@@ -119,7 +119,7 @@ def decide(
       f'allowed has shape {allowed.shape}, but these images and codes need '
       f'{expected}: is it of another codebook?'
     )
-  functions = compiled(apply, norm, leaf_size)
+  functions = compiled_for(apply, norm, leaf_size)
   book = jnp.asarray(codes, jnp.float32)
   if network is None:
     # A layer without a bound is an error before any work is done.
@@ -141,10 +141,11 @@ def decide(
     )
   ambiguous = (allowed.sum(-1) > 1).sum((1, 2))
   most = np.inf if max_ambiguous is None else max_ambiguous
-  first = max_patterns if network is None else _FIRST_PATTERNS
-  patterns = min(first, max_patterns), max_patterns
-  looks = len({*patterns})
-  budget = np.where(ambiguous > most, min(looks, max_nodes), max_nodes)
+  looks: tuple[int, ...] = (max_patterns,)
+  if network is not None and max_patterns > _FIRST_PATTERNS:
+    looks = _FIRST_PATTERNS, max_patterns
+  few = min(len(looks), max_nodes)
+  budget = np.where(ambiguous > most, few, max_nodes)
   return Search(
     functions,
     params,
@@ -157,5 +158,5 @@ def decide(
     batch_size,
     leaf_size,
     by_tables,
-    patterns,
+    looks,
   ).run()

@@ -25,7 +25,7 @@ __all__ = [
   'Compiled',
   'Decisions',
   'Search',
-  'compiled',
+  'compiled_for',
 ]
 
 STATUS = ('undecided', 'certified', 'refuted')
@@ -55,7 +55,7 @@ class Compiled(NamedTuple):
 
 
 @functools.cache
-def compiled(apply, norm: str, leaf_size: int) -> Compiled:
+def compiled_for(apply, norm: str, leaf_size: int) -> Compiled:
   """Kept for each classifier, T's norm, and number of images in a leaf."""
 
   def over(fn):
@@ -92,13 +92,14 @@ class Search:
 
   def __init__(
     self, compiled, params, codes, images, labels, eps, allowed, budget,
-    batch_size, leaf_size, by_tables, patterns,
+    batch_size, leaf_size, by_tables, looks,
   ):  # fmt: skip
     self.compiled, self.params, self.codes = compiled, params, codes
     self.images, self.labels, self.eps = images, labels, eps
     self.allowed, self.budget = allowed, budget
     self.batch_size, self.leaf_size = batch_size, leaf_size
-    self.by_tables, self.patterns = by_tables, patterns
+    self.by_tables = by_tables
+    self.looks = looks  # rows of the tables of a root, each time it is seen
     count = len(images)
     self.status = np.full(count, UNDECIDED, np.int8)
     self.witness = images.copy()
@@ -199,15 +200,13 @@ class Search:
     self.witness[owners[fooled]] = np.asarray(moved)[fooled]
 
   def _examine(self, image: np.ndarray, node: np.ndarray) -> None:
-    first, most = self.patterns
     # A root, its image's only node, is seen cheaply, then as well as may be.
-    looks = 1 if first == most else 2
-    again = self.spent[image] < looks
-    whole = self.spent[image] <= looks
+    again = self.spent[image] < len(self.looks)
+    whole = self.spent[image] <= len(self.looks)
     if self.by_tables is None:
       looked = self._call(self.compiled.examine, image, node)
     else:
-      rows = np.where(again, first, most).tolist()
+      rows = np.where(again, self.looks[0], self.looks[-1]).tolist()
       each = map(self.by_tables, node, self.labels[image], rows)
       looked = jax.tree.map(lambda *parts: np.stack(parts), *each)
     self._try(image, looked.tried)

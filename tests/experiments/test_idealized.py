@@ -3,6 +3,7 @@
 import itertools
 import json
 
+from absl.testing import flagsaver
 import numpy as np
 import pytest
 
@@ -76,10 +77,11 @@ def test_the_report_agrees_with_the_results(workdir, results):
 
 def test_a_bucket_gets_the_same_files(results, tmp_path, bucket, monkeypatch):
   monkeypatch.setattr(idealized, 'measure', lambda size: results)
-  for workdir in (tmp_path, bucket):
-    program.call(
-      idealized.main, ['idealized', '--quick', f'--workdir={workdir}']
-    )
+  with flagsaver.flagsaver():  # --quick is a flag of the benchmarks as well
+    for workdir in (tmp_path, bucket):
+      program.call(
+        idealized.main, ['idealized', '--quick', f'--workdir={workdir}']
+      )
   found = contents(bucket)
   assert found == contents(tmp_path)
   assert found.keys() == {

@@ -114,7 +114,7 @@ def test_programs_are_told_to_publish(tmp_path, monkeypatch):
   for asked in (True, False):
     called.clear()
     reproduce.reproduce(
-      [('model', '')], 'small', tmp_path / str(asked), False, asked
+      [('model', '')], 'small', tmp_path / str(asked), published=asked
     )
     (command,) = called
     assert ('--publish' in command) == asked
