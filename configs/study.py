@@ -82,7 +82,10 @@ def model_run(method: str, **changes) -> dict:
     # Shares of the steps: at eps 0, then on the way to the whole eps.
     'eps_start': 0.0,
     'eps_ramp': 0.0,
-    'natural_weight': 1.0,  # at the end of the ramp; certified training
+    # Certified training: the weight of the loss without bounds at the end of
+    # the ramp, and whether that is of attacked codes.
+    'natural_weight': 1.0,
+    'attacked': False,
     'attack': {'name': 'pgd', 'num_steps': 0, 'step_size': 0.0, 'alpha': 10.0},
   }
   run['attack'] |= changes.pop('attack', {})
@@ -281,7 +284,7 @@ def of_defenses(
         'name': dataset,
         'train_examples': 0,
         'test_examples': 0,
-        'judged_on': 'test',
+        'judged_on': 'test',  # or train, or held_out: the rest of train
       },
       'model': model,
       'networks': {},  # others than `model`, by the name settings use

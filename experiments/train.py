@@ -119,7 +119,9 @@ def _stages(config, run, arrays, codes, key):
       classifier, defense, recipe, config.threat.norm
     )
   if run.method == 'certified':
-    update = training.certified_updater(classifier, tx, codes, about.norm)
+    update = training.certified_updater(
+      classifier, tx, codes, about.norm, run.attacked
+    )
   else:
     update = training.updater(classifier, tx, defense, run.reduction)
   changed = _augmented(run.augment)

@@ -30,7 +30,7 @@ from rdefense.certify.reachable import box, reachable
 from rdefense.data.batches import Batch
 from rdefense.defenses.base import Defense
 from rdefense.defenses.discretize import nearest_code
-from rdefense.losses import margins
+from rdefense.losses import cross_entropy, margins
 from rdefense.models.base import Classifier, train_batch
 from rdefense.parallel import Layout, everywhere
 from rdefense.threats import ball
@@ -134,6 +134,7 @@ def certified_updater(
   tx: optax.GradientTransformation,
   codes,
   norm: str = 'linf',
+  attacked: bool = False,
   where: Layout | None = None,
 ) -> Callable:
   """Compiles one optimiser step on interval bounds behind `nearest_code`.
@@ -141,30 +142,51 @@ def certified_updater(
   The bounds are over the smallest box of the codes that each pixel can reach,
   so between the codes they have nothing to pay for; the loss is
 
-    w CE(f(T(x)), y) + (1 - w) CE(worst logits of the box, y).
+    w CE(f(z), y) + (1 - w) CE(worst logits of the box, y)
+
+  of z = T(x), or of an attack's z in the box. Bounds as loose as these cost
+  accuracy: with an attacked z and a w near 1 they leave more of it, to a
+  network that branch and bound (`certify.decide`) can still decide.
 
   Args:
     classifier: the network, of layers that `certify.interval` knows.
     tx: its optimiser.
     codes: `[k, C]`.
     norm: of T's distances over channels.
+    attacked: is z attacked? One step from the middle of the box, to the code
+      of each pixel that the gradient there likes best.
     where: devices to use; None means those of all processes.
 
   Returns:
     `(state, x, y, eps, natural_weight) -> (state, metrics)`, with `metrics`
-    the mean `loss`, `accuracy` and share `certified` at eps by these bounds;
+    the mean `loss` and `accuracy` at z, and the share `certified` by bounds;
     `state` is donated; eps and the weight w may change without recompilation.
 
   Raises:
     ValueError: where it is traced, by name on a layer without bounds.
+
+  References:
+    De Palma et al., Expressive losses for verified robustness via convex
+    combinations, 2024, https://arxiv.org/abs/2305.13991, MTL-IBP.
   """
   where = everywhere() if where is None else where
   codes = jnp.asarray(codes, jnp.float32)
   discretize = nearest_code(codes, norm=norm).apply
 
+  def chosen(params, x, y, allowed, inside):
+    if not attacked:
+      return discretize(jax.random.key(0), x)
+    middle = (inside.low + inside.high) / 2
+    slope = jax.grad(lambda z: cross_entropy(classifier.apply(params, z), y))(
+      middle
+    )
+    liked = jnp.where(allowed, jnp.matmul(slope, codes.T), jnp.inf)
+    return jax.lax.stop_gradient(codes[liked.argmin(-1)])
+
   def one(params, x, y, eps):
-    logits = classifier.apply(params, discretize(jax.random.key(0), x))
-    inside = box(reachable(x, codes, eps, norm), codes)
+    allowed = reachable(x, codes, eps, norm)
+    inside = box(allowed, codes)
+    logits = classifier.apply(params, chosen(params, x, y, allowed, inside))
     lower = interval(
       lambda z: margins(classifier.apply(params, z), y), *inside, outward=False
     ).low

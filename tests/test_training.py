@@ -1,5 +1,7 @@
 """One optimiser step, the attack of adversarial training, resumption."""
 
+import itertools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -249,6 +251,28 @@ def test_certified_training_raises_the_certified_share():
   assert certified['certified'] >= natural['certified']
   assert certified['certified'] <= certified['accuracy']
   assert state.step == 60
+
+
+def test_attacked_codes_are_the_worst_of_a_linear_network():
+  tx, eps = optax.sgd(0.1), 0.2
+  update = training.certified_updater(LINEAR, tx, CODES, attacked=True)
+  start, batch = fresh(tx), batch_of(0)
+
+  def worst(image, label):
+    low, high = np.clip([image - eps, image + eps], 0, 1).reshape(2, -1)
+    sets = [
+      [float(c) for c in (0, 1) if (low <= 0.5 if c == 0 else high >= 0.5)]
+      for low, high in zip(low, high, strict=True)
+    ]
+    corners = jnp.array(list(itertools.product(*sets))).reshape(-1, *SHAPE)
+    logits = jax.vmap(apply, (None, 0))(start.params, corners)
+    return optax.softmax_cross_entropy_with_integer_labels(
+      logits, jnp.full(len(corners), label)
+    ).max()
+
+  expected = np.mean(list(map(worst, batch.image, batch.label)))
+  _, metrics = certified_steps(update, fresh(tx), 1, eps, 0.5)
+  np.testing.assert_allclose(metrics['loss'], expected, rtol=1e-5)
 
 
 def test_at_eps_0_certified_training_is_natural_training_behind_t():

@@ -20,3 +20,17 @@ def test_a_dataset_is_cut_to_its_first_examples(count, expected):
   whole = build.dataset(config | {'train_examples': 0}, 'train')
   np.testing.assert_array_equal(arrays.images, whole.images[:expected])
   assert arrays.num_classes == 10
+
+
+def test_what_is_held_out_of_training_is_the_rest_of_it():
+  config = {'name': 'digits', 'train_examples': 1200, 'test_examples': 0}
+  whole = build.dataset(config | {'train_examples': 0}, 'train')
+  held = build.dataset(config, 'held_out')
+  np.testing.assert_array_equal(held.images, whole.images[1200:])
+  np.testing.assert_array_equal(held.labels, whole.labels[1200:])
+
+
+@pytest.mark.parametrize('count', [0, 1297])
+def test_nothing_held_out_is_said(count):
+  with pytest.raises(ValueError, match=f'train_examples={count} of 1297'):
+    build.dataset({'name': 'digits', 'train_examples': count}, 'held_out')
