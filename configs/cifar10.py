@@ -92,7 +92,10 @@ def color_like(
         'paper_a', ('transformed',), alpha=ALPHA, **steps
       ),
       'adaptive': study.attack_run(
-        'adaptive', num_examples=few, num_steps=16, alphas=(10.0, ALPHA)
+        'adaptive',
+        num_examples=few if drawn else few // 2,
+        num_steps=16,
+        alphas=(10.0, ALPHA),
       ),
     },
   )

@@ -9,7 +9,7 @@ from etils.epath import Path
 
 from configs.paper.published import TABLE_IV
 from experiments import publish, votes
-from rdefense import pages, plots, records
+from rdefense import counting, pages, plots
 from rdefense.certify import statistics
 from rdefense.certify.decide import STATUS
 
@@ -19,7 +19,7 @@ _DELTA = 0.01  # as in paper A
 _ORDER = ('certified', 'undecided', 'refuted')
 
 
-def bounds(tally: records.Tally) -> dict[str, float]:
+def bounds(tally: counting.Tally) -> dict[str, float]:
   """Of the share of all images, not of these alone, 99% sure, in percent."""
   forms = {
     'exact': statistics.lower_bound,
@@ -76,12 +76,12 @@ def write_report(workdir, results) -> Path:
   )
 
 
-def _curves(results) -> dict[str, list[tuple[float, records.Tally]]]:
+def _curves(results) -> dict[str, list[tuple[float, counting.Tally]]]:
   """Paper A's Figure 4: certified, its lower bound, attacked, undefended."""
   curves: dict[str, list] = {}
 
   def add(name, eps, tally):
-    curves.setdefault(name, []).append((eps, records.tally_of(tally)))
+    curves.setdefault(name, []).append((eps, counting.tally_of(tally)))
 
   single = len(results['settings']) + len(results['plain']) == 1
   for name, setting in results['settings'].items():

@@ -32,6 +32,7 @@ from experiments.workdir import fitted_codebook
 from rdefense import (
   build,
   certification,
+  counting,
   files,
   parallel,
   provenance,
@@ -120,7 +121,7 @@ def _plain(config, workdir) -> dict[str, list]:
       (
         eps,
         directory.name,
-        records.summarize(records.read(directory), 'verdict'),
+        counting.summarize(records.read(directory), 'verdict'),
       )
       for eps in config.certify.radii
       for directory in files.matching(
@@ -144,7 +145,7 @@ def _attacked(workdir, name, condition, rows) -> dict[str, dict[str, Any]]:
         f'{name} {condition}: {directory.name} breaks certified examples '
         f'{broken[:5].tolist()}: one of the two is wrong.'
       )
-    found[directory.name] = records.summarize(attacked, 'verdict')
+    found[directory.name] = counting.summarize(attacked, 'verdict')
   return found
 
 

@@ -8,7 +8,7 @@ names such as `eps0.3/paper_a`.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from rdefense import build, records
+from rdefense import build, counting
 from rdefense.precision import HIGHEST, lowest
 
 __all__ = ['Condition', 'conditions', 'judged', 'precision', 'radius']
@@ -99,4 +99,4 @@ def precision(condition: Condition, rows) -> dict[str, Any]:
   about: dict[str, Any] = {'precision': chosen}
   if chosen == HIGHEST:
     return about
-  return about | {'differing': records.differing(rows, 'verdict', 'attack')}
+  return about | {'differing': counting.differing(rows, 'verdict', 'attack')}

@@ -31,17 +31,17 @@ from experiments import program, publish, timing
 from experiments.program import command_line
 from experiments.publish import Entry
 from rdefense import (
+  counting,
   deployed,
   evaluation,
   judging,
   losses,
   provenance,
-  records,
 )
 from rdefense.attacks import Recipe, recipes
+from rdefense.counting import Tally
 from rdefense.data import Arrays
 from rdefense.defenses import Defense
-from rdefense.records import Tally
 
 __all__ = [
   'EPS',
@@ -143,20 +143,20 @@ def measure(size: Size) -> tuple[dict[str, Found], Tally]:
       500,
     )
   draws, labels = rows['verdict/draws'], rows['label']
-  told = records.rules(rows, 'verdict')
+  told = counting.rules(rows, 'verdict')
   for q in _QUERIES:
     few = judging.best_of(draws, labels, q)
-    told[f'best_of_{q}'] = records.tally(few)._asdict()
+    told[f'best_of_{q}'] = counting.tally(few)._asdict()
   found = {
-    name: Found(records.tally_of(told[name]), truth)
+    name: Found(counting.tally_of(told[name]), truth)
     for name, truth in truths().items()
   }
   query = found['one_query']
   if not _holds(*query):
     raise RuntimeError(f'one query is right in {query}: a bug of ours.')
   parts = judging.one_query(draws, labels).reshape(-1, size.part)
-  held = [_holds(records.tally(part), query.truth) for part in parts]
-  return found, records.tally(np.array(held))
+  held = [_holds(counting.tally(part), query.truth) for part in parts]
+  return found, counting.tally(np.array(held))
 
 
 def _holds(told: Tally, truth: float) -> bool:

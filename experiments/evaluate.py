@@ -29,13 +29,13 @@ from experiments.pipelines import pipelines
 from experiments.workdir import fitted_codebook
 from rdefense import (
   build,
+  counting,
   defenses,
   deployed,
   evaluation,
   files,
   parallel,
   provenance,
-  records,
   report,
 )
 from rdefense.data import batches
@@ -81,7 +81,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
         source=source,
       )
       tallies[condition.name] = (
-        records.summarize(rows, 'verdict')
+        counting.summarize(rows, 'verdict')
         | {
           'eps': condition.eps,
           'judged': conditions.judged(condition, kind),

@@ -40,7 +40,7 @@ from experiments.idealized_cases import (
   cases,
 )
 from experiments.idealized_report import entries, write_report
-from rdefense import data, files, records
+from rdefense import counting, data, files
 from rdefense.analysis import guarantee, simulation
 from rdefense.analysis.assumptions import Fit, violations
 from rdefense.analysis.idealized import blocks, noise_law, perturbations
@@ -83,7 +83,7 @@ def try_lemma(case: Case, draws: int) -> dict[str, Any]:
     'nu': nu,
     'promised_by_pixels': printed is not None,
     'promised_by_images': sound is not None,
-    **records.tally(found)._asdict(),
+    **counting.tally(found)._asdict(),
   }
 
 
@@ -124,9 +124,9 @@ def try_proposition(skeleton: str, size: Size) -> dict[str, Any]:
   return {
     'nu': nu,
     'eps': 5 * nu,
-    'approximated': records.tally(draws.approximated)._asdict(),
-    'settled': records.tally(draws.settled.ravel())._asdict(),
-    'right': records.tally(draws.right.ravel())._asdict(),
+    'approximated': counting.tally(draws.approximated)._asdict(),
+    'settled': counting.tally(draws.settled.ravel())._asdict(),
+    'right': counting.tally(draws.right.ravel())._asdict(),
     'least': 100 * float(near.min()),
     'at_truth': 100 * float(exact_shares(TWO.codes[None], num_blocks)[0]),
     'perturbations': len(near),

@@ -7,9 +7,9 @@ from etils.epath import Path
 from experiments import publish
 from experiments.idealized_cases import DELTA, EIGHT, REAL, SIDE
 from experiments.publish import Entry
-from rdefense import pages, plots, records
+from rdefense import counting, pages, plots
 from rdefense.analysis import guarantee
-from rdefense.records import Tally
+from rdefense.counting import Tally
 
 __all__ = ['entries', 'first_promised', 'picture', 'write_report']
 
@@ -20,7 +20,7 @@ def picture(lemma: list[dict[str, Any]]):
   for row in lemma:
     if not row['note']:
       curves.setdefault(row['skeleton'], []).append(
-        (row['images'], records.tally_of(row))
+        (row['images'], counting.tally_of(row))
       )
   return plots.size_curves(
     curves,

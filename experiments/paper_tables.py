@@ -13,7 +13,7 @@ from scipy import stats
 
 from configs.paper import catalogue, published
 from configs.paper.tables import TABLES
-from rdefense import document, files, pages, plots, records
+from rdefense import counting, document, files, pages, plots
 
 __all__ = ['Row', 'conclusions', 'rows', 'write_table']
 
@@ -198,7 +198,7 @@ def _line(row: Row) -> tuple:
 
 def _curves(found: list[Row], base: str):
   """Ours and the paper's against the number of codes, by column."""
-  curves: dict[str, list[tuple[float, records.Tally]]] = {}
+  curves: dict[str, list[tuple[float, counting.Tally]]] = {}
   printed: dict[str, list[tuple[float, float]]] = {}
   for row in found:
     if row.base != base or not row.num_codes:
@@ -206,6 +206,6 @@ def _curves(found: list[Row], base: str):
     for name, ours, value in zip(_COLUMNS, row.ours, row.printed, strict=False):
       printed.setdefault(name, []).append((row.num_codes, value))
       if ours:
-        tally = records.tally_of(ours)
+        tally = counting.tally_of(ours)
         curves.setdefault(name, []).append((row.num_codes, tally))
   return curves, {name: printed[name] for name in curves}

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from rdefense import deployed, evaluation, plots, records
+from rdefense import counting, deployed, evaluation, plots
 from rdefense.attacks import over_examples
 
 __all__ = ['curves', 'lead', 'strip', 'table_only']
@@ -63,7 +63,7 @@ def curves(title: str, settings) -> dict[str, bytes]:
     curves = {}
     for name, setting in settings.items():
       points = [
-        (t['eps'], records.tally_of(t))
+        (t['eps'], counting.tally_of(t))
         for condition, t in setting['conditions'].items()
         if condition == 'clean' or condition.rpartition('/')[2] == attack
       ]

@@ -6,7 +6,7 @@ from typing import Any
 from etils.epath import Path
 import numpy as np
 
-from rdefense import pages, plots, records
+from rdefense import counting, pages, plots
 from rdefense.analysis import equivalence
 
 __all__ = ['summary', 'write_report']
@@ -21,9 +21,9 @@ def summary(rows: Mapping[str, np.ndarray], largest: float) -> dict[str, Any]:
   shares = {}
   for eps in _grid(largest):
     shares[f'{eps:.6g}'] = {
-      'no_attack_known': records.tally(fooled > eps)._asdict()
+      'no_attack_known': counting.tally(fooled > eps)._asdict()
     } | ({} if proved is None else {
-      'certified': records.tally(proved >= eps)._asdict()
+      'certified': counting.tally(proved >= eps)._asdict()
     })  # fmt: skip
   medians = {'fooled': _finite(equivalence.median(fooled))}
   if proved is not None:

@@ -18,7 +18,7 @@ from experiments import finished
 from experiments.jobs import Progress
 from experiments.run_table import counts, duration
 from experiments.sweeps import Run
-from rdefense import document, files, pages, records
+from rdefense import counting, document, files, pages
 
 __all__ = ['headlines', 'write_sweep']
 
@@ -117,7 +117,7 @@ def _radius(results, conditions) -> float:
 
 
 def _kept(tally, eps) -> dict[str, Any]:
-  return records.tally_of(tally)._asdict() | {'eps': eps}
+  return counting.tally_of(tally)._asdict() | {'eps': eps}
 
 
 def _failures(found) -> list[tuple]:

@@ -9,9 +9,9 @@ import numpy as np
 
 from experiments import publish
 from experiments.conditions import radius
-from rdefense import build, files, plots, records, vote_certification
+from rdefense import build, counting, files, plots, records, vote_certification
 from rdefense.certify import votes
-from rdefense.records import Tally
+from rdefense.counting import Tally
 
 __all__ = ['blocks', 'certified', 'entries']
 
@@ -86,7 +86,7 @@ def certified(config, workdir, name, target, test) -> dict[str, Any]:
     }  # fmt: skip
   return {
     'description': config.settings[name].description,
-    'clean': records.tally(right)._asdict(),
+    'clean': counting.tally(right)._asdict(),
     'num_votes': about.num_votes,
     'delta': about.delta,
     'conditions': found,
@@ -104,7 +104,7 @@ def _attacked(
       rows, attacked, num_classes
     )
     found[directory.name] = {
-      'one_query': records.summarize(attacked, 'verdict'),
+      'one_query': counting.summarize(attacked, 'verdict'),
       'wrong': len(wrong),
       'wrong_at_most': expected,
     }
@@ -175,7 +175,7 @@ def _points(members) -> dict[str, list[tuple[float, Tally]]]:
           )
       for attack, seen in about['attacked'].items():
         found.setdefault(f'under {attack}', []).append(
-          (about['eps'], records.tally_of(seen['one_query']))
+          (about['eps'], counting.tally_of(seen['one_query']))
         )
   return found
 
@@ -204,7 +204,7 @@ def _table(members):
       ),
       '–' if about['votes_needed'] is None else f'{about["votes_needed"]:,}',
       ', '.join(
-        f'{attack} {_percent(records.tally_of(seen["one_query"]))} of '
+        f'{attack} {_percent(counting.tally_of(seen["one_query"]))} of '
         f'{seen["one_query"]["total"]}; certified, and majority wrong: '
         f'{seen["wrong"]} (expected at most {seen["wrong_at_most"]:.2f})'
         for attack, seen in about['attacked'].items()

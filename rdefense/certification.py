@@ -11,13 +11,13 @@ import time
 import jax.numpy as jnp
 import numpy as np
 
-from rdefense import checks, records
+from rdefense import checks, counting
 from rdefense.certify.decide import CERTIFIED, STATUS, UNDECIDED, decide
 from rdefense.certify.layers import Layered, layered
+from rdefense.counting import Tally
 from rdefense.data.batches import Batch
 from rdefense.data.sources import Arrays
 from rdefense.deployed import Target
-from rdefense.records import Tally
 from rdefense.shards import worked_off
 
 __all__ = [
@@ -139,7 +139,7 @@ def tallies(rows: Mapping[str, np.ndarray]) -> dict[str, Tally]:
   """Counts of each status, with exact 95% intervals."""
   status = rows['certificate/status']
   return {
-    name: records.tally(status == number) for number, name in enumerate(STATUS)
+    name: counting.tally(status == number) for number, name in enumerate(STATUS)
   }
 
 
@@ -167,5 +167,5 @@ def contradictions(
     Their `index`, of those that both have.
   """
   proved = certified['certificate/status'] == CERTIFIED
-  broken = ~records.correct(attacked, 'verdict')
+  broken = ~counting.correct(attacked, 'verdict')
   return np.intersect1d(certified['index'][proved], attacked['index'][broken])

@@ -18,7 +18,7 @@ import zlib
 import jax
 import numpy as np
 
-from rdefense import checks, records
+from rdefense import checks, counting
 from rdefense.attacks.driver import batch_attack, rows_at_once
 from rdefense.attacks.recipes import Recipe, assemble
 from rdefense.data.batches import Batch
@@ -222,7 +222,7 @@ def evaluate(
     return _shard(target, recipes, norm, eps, key, batch, where, source)
 
   def count(columns) -> np.ndarray:
-    correct = records.correct(columns, 'verdict')
+    correct = counting.correct(columns, 'verdict')
     return np.array([correct.sum(), len(correct)])
 
   def tell(counts: np.ndarray) -> str:

@@ -37,7 +37,7 @@ def blocks(settings: Mapping[str, Any]) -> list[tuple]:
 
   Args:
     settings: name -> `kind` and `conditions`: name -> tally, with `rules` as
-      `records.rules` gives them.
+      `counting.rules` gives them.
   """
   chosen = {
     name: setting['conditions']

@@ -7,8 +7,8 @@ difference,
   difference = ours - paper's, in percentage points.
 
 >>> import tempfile
->>> from rdefense import records
->>> accuracy = records.tally(np.array([True] * 9 + [False]))._asdict()
+>>> from rdefense import counting
+>>> accuracy = counting.tally(np.array([True] * 9 + [False]))._asdict()
 >>> settings = {'adv_pre': {'conditions': {'clean': accuracy}}}
 >>> results = {'title': 'Demo', 'settings': settings}
 >>> paper = {'adv_pre/clean': (98.4, 'Table I')}

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from rdefense import records
+from rdefense import counting
 from rdefense.certify import votes
 from rdefense.certify.randomized import BOUNDS, Certifier, best
+from rdefense.counting import Tally
 from rdefense.data.batches import Batch
 from rdefense.data.sources import Arrays
 from rdefense.deployed import Target, judge
 from rdefense.judging import majority
-from rdefense.records import Tally
 from rdefense.shards import worked_off
 from rdefense.types import Key
 
@@ -182,7 +182,7 @@ def tallies(rows: Mapping[str, np.ndarray]) -> dict[str, Tally]:
     for name in RULES[2:]
     if f'certificate/{name}' in rows
   }
-  return {name: records.tally(certified) for name, certified in found.items()}
+  return {name: counting.tally(certified) for name, certified in found.items()}
 
 
 def wrong_votes(

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from rdefense import caveats, records
+from rdefense import caveats, counting
 
 CLEAN, ATTACK = 'clean', 'eps0.3/pgd100'
 
 
 def condition(correct, **more):
-  return records.tally(np.arange(500) < correct)._asdict() | more
+  return counting.tally(np.arange(500) < correct)._asdict() | more
 
 
 def results(attacked=463, **changes):

@@ -11,21 +11,21 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from rdefense import plots, records
+from rdefense import counting, plots
 from rdefense.plots import curves, style, training
 
 CURVES = {
   'nat_pre': [
-    (0.3, records.tally(np.arange(50) < 1)),
-    (0.0, records.tally(np.arange(50) < 49)),
+    (0.3, counting.tally(np.arange(50) < 1)),
+    (0.0, counting.tally(np.arange(50) < 49)),
   ],
   'adv_pre': [
-    (0.0, records.tally(np.arange(50) < 48)),
-    (0.3, records.tally(np.arange(50) < 46)),
+    (0.0, counting.tally(np.arange(50) < 48)),
+    (0.3, counting.tally(np.arange(50) < 46)),
   ],
   'disc_adv_pre': [
-    (0.0, records.tally(np.arange(50) < 48)),
-    (0.3, records.tally(np.arange(50) < 46)),
+    (0.0, counting.tally(np.arange(50) < 48)),
+    (0.3, counting.tally(np.arange(50) < 46)),
   ],
 }
 
@@ -78,14 +78,14 @@ def test_labels_keep_their_distance_their_order_and_the_axes(heights):
 
 
 def test_more_curves_than_colours_are_drawn():
-  tally = records.tally(np.array([True, False]))
+  tally = counting.tally(np.array([True, False]))
   curves = {f's{i}': [(0.0, tally), (0.1, tally)] for i in range(20)}
   assert len(texts(plots.accuracy_curves(curves))) == 20
 
 
 def test_names_fit_beside_a_single_radius():
   """Warnings are errors: so is one that there is no room for the axes."""
-  tally = records.tally(np.array([True, False]))
+  tally = counting.tally(np.array([True, False]))
   curves = {f'disc_adv_pre: {n}': [(0.25, tally)] for n in ('proved', 'bound')}
   assert plots.encode_png(plots.accuracy_curves(curves), dpi=50)
 

@@ -14,10 +14,10 @@ import pytest
 from rdefense import (
   api,
   certification,
+  counting,
   deployed,
   evaluation,
   losses,
-  records,
   threats,
   vote_certification,
 )
@@ -252,7 +252,7 @@ def test_verdicts_that_would_be_others_are_counted(num_draws, tmp_path):
   # A rough attack may stop sooner; here it moves nothing, however long.
   for name in set(fine) - {'verdict/seconds', 'verdict/gradients'}:
     np.testing.assert_array_equal(rough[name], fine[name], name)
-  differing = records.differing(rough, 'verdict', 'attack')
+  differing = counting.differing(rough, 'verdict', 'attack')
   if not num_draws:
     np.testing.assert_array_equal(
       rough['verdict/predicted'] != rough['attack/predicted'], BETWEEN

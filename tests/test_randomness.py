@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rdefense import document, randomness, records
+from rdefense import counting, document, randomness
 
 
 def tally(percent):
@@ -25,7 +25,7 @@ def test_all_rules_of_the_same_draws_are_shown():
   draws = np.array([[1, 1, 0], [0, 1, 1], [1, 1, 1], [0, 0, 0]])
   rows = {'verdict/draws': draws, 'label': np.ones(4, int)}
   rows |= {'verdict/predicted': draws[:, 0]}
-  text = told({'clean': records.summarize(rows, 'verdict')})
+  text = told({'clean': counting.summarize(rows, 'verdict')})
   assert 'one query 50.00%' in text
   assert 'majority of 3 75.00%' in text
   assert 'best of 3 25.00%' in text

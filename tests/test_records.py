@@ -1,4 +1,4 @@
-"""Shards, resumption, and what is recomputed from rows."""
+"""Shards of rows, and resumption."""
 
 from pathlib import Path
 import subprocess
@@ -138,33 +138,3 @@ def test_bad_shards_are_refused(tmp_path, columns, number, word):
   with pytest.raises(ValueError, match=word):
     records.write_shard(tmp_path, number, columns)
   assert not list(tmp_path.iterdir())
-
-
-def test_tally_counts_in_percent():
-  tally = records.tally(np.arange(200) < 150)
-  assert tally[:3] == (150, 200, 75.0)
-  # scipy.stats.binomtest(150, 200).proportion_ci(method='exact'), in percent
-  assert (tally.low, tally.high) == pytest.approx((68.40, 80.84), abs=0.01)
-
-
-@pytest.mark.parametrize(
-  'correct', [np.array([], bool), np.array([0, 1]), np.ones((2, 2), bool)]
-)
-def test_tally_refuses_what_is_not_a_vector_of_booleans(correct):
-  with pytest.raises(ValueError):
-    records.tally(correct)
-
-
-def test_summary_is_recomputed_from_rows():
-  table = rows(range(8)) | {
-    'clean/gradients': np.full(8, 2**30, np.int32),
-    'clean/seconds': np.full(8, 0.5, np.float32),
-    'clean/broken_by': np.array([-1, -1, 0, 2, 2, -1, -1, -1], np.int32),
-  }
-  summary = records.summarize(table, 'clean')
-  assert (summary['correct'], summary['total']) == (6, 8)
-  assert summary['gradients'] == 2**33, 'a sum in int32 would overflow'
-  assert summary['seconds'] == 4.0
-  assert summary['broken_by'] == {'-1': 5, '0': 1, '2': 2}
-  with pytest.raises(ValueError, match="'eps0.3/pgd'.*clean"):
-    records.summarize(table, 'eps0.3/pgd')

@@ -8,13 +8,13 @@ import re
 import numpy as np
 import pytest
 
-from rdefense import records, report
+from rdefense import counting, report
 
 PNG = b'\x89PNG\r\n\x1a\n' + bytes(range(256))
 
 
 def condition(correct, total=500, **more):
-  return records.tally(np.arange(total) < correct)._asdict() | more
+  return counting.tally(np.arange(total) < correct)._asdict() | more
 
 
 RESULTS = {

@@ -7,7 +7,7 @@ colour blindness. Curves also differ by marker and carry their name where they
 end, so that no legend is needed.
 
 >>> import numpy as np
->>> from rdefense.records import tally
+>>> from rdefense.counting import tally
 >>> point = tally(np.array([True, True, False]))
 >>> png = encode_png(accuracy_curves({'adv_pre': [(0.0, point), (0.3, point)]}))
 >>> png[:4]

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 import numpy as np
 
+from rdefense.counting import Tally
 from rdefense.plots.style import COLOURS, FAINT, MARKERS, headline, style
-from rdefense.records import Tally
 
 __all__ = ['accuracy_curves', 'costs', 'size_curves']
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import certificates
-from rdefense import records
+from rdefense import counting, records
 from tests.experiments.test_train_evaluate import finish, start
 
 CONFIG = [
@@ -56,7 +56,7 @@ def test_a_setting_of_another_config_is_refused(workdir):
 
 
 def test_table_iv_stands_beside_ours():
-  tally = records.tally(np.arange(1000) < 990)
+  tally = counting.tally(np.arange(1000) < 990)
   bounds = certificates.bounds(tally)
   found = {'eps': 0.3, 'decided_up_to': 16, 'bounds': bounds}
   about = {'table_iv': True, 'max_ambiguous': 30}

@@ -11,14 +11,14 @@ import pytest
 
 from configs.paper.catalogue import CATALOGUE
 from experiments import gallery, journal, program, publish
-from rdefense import files, records
+from rdefense import counting, files
 
 EVIL = 'python <script>alert("&")</script>'
 PNG = b'\x89PNG\r\n\x1a\n'
 
 
 def study(**changes):
-  tally = records.tally(np.arange(200) < 150)._asdict()
+  tally = counting.tally(np.arange(200) < 150)._asdict()
   conditions = {'clean': tally, 'eps0.3/paper_a': tally}
   return {
     'settings': {'disc_adv_pre': {'conditions': conditions}},
@@ -130,7 +130,7 @@ def test_a_report_stands_with_its_figure_and_how_it_was_made(root):
     and '2 figures' in row and row.startswith('|mnist')
     and 'training' in row and '97.24' in row
   ][:1]  # fmt: skip
-  tally = records.tally(np.arange(200) < 150)
+  tally = counting.tally(np.arange(200) < 150)
   for words in (
     '75.00', f'[{tally.low:.2f}, {tally.high:.2f}]', '−22.24', 'n = 200',
     'Some CPU', 'c' * 12 + '+changes', 'today', '2 min 30 s',

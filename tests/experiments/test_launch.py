@@ -34,7 +34,7 @@ from experiments import (
   sweeps,
 )
 from experiments.jobs import Progress
-from rdefense import files, records
+from rdefense import counting, files
 from tests.experiments.contents import contents
 
 ROOT = Path(__file__).parents[2]
@@ -153,7 +153,7 @@ def test_what_was_deleted_or_changed_is_not_done(tmp_path):
 def test_runs_in_a_bucket_are_compared_as_those_of_a_folder(
   tmp_path, bucket, capsys
 ):
-  tally = records.tally([True] * 3)._asdict()
+  tally = counting.tally([True] * 3)._asdict()
   results = {
     'config': {'threat': {'eps': 0.1}},
     'settings': {

@@ -12,7 +12,7 @@ from configs.paper.catalogue import CATALOGUE
 from configs.paper.published import PAPER_A, PAPER_B, PUBLISHED
 from configs.paper.tables import TABLES
 from experiments import coverage, publish, results
-from rdefense import files, records
+from rdefense import counting, files
 
 DOCS = Path(__file__).parents[2] / 'docs'
 
@@ -191,7 +191,7 @@ def test_damaged_results_are_not_overwritten(tmp_path):
 
 
 def test_an_evaluation_becomes_entries():
-  tally = records.tally(np.arange(200) < 150)
+  tally = counting.tally(np.arange(200) < 150)
   found = publish.entries(
     {
       'settings': {

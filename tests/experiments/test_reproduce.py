@@ -10,7 +10,7 @@ import pytest
 from configs.paper import catalogue, published
 from configs.paper.tables import TABLES
 from experiments import paper_tables, program, reproduce
-from rdefense import files, records
+from rdefense import counting, files
 from tests.experiments.contents import contents
 
 ROOT = Path(__file__).parents[2]
@@ -131,7 +131,7 @@ def test_a_dry_run_prints_command_lines_and_runs_nothing(tmp_path, capsys):
 
 def results(keys):
   """As of an evaluation in which every condition has 30 of 40 right."""
-  tally = records.tally([True] * 30 + [False] * 10)._asdict()
+  tally = counting.tally([True] * 30 + [False] * 10)._asdict()
   settings = {}
   for key in keys:
     rest = key.split('/')
