@@ -23,12 +23,12 @@ import functools
 import io
 import os
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdefense.data import tables
-from rdefense.data.sources import SPLITS, Arrays, data_directory
+from rdefense.data import preparing, tables
+from rdefense.data.sources import SPLITS, Arrays
 
 if TYPE_CHECKING:
   import tensorflow_datasets as tfds
@@ -58,10 +58,7 @@ def gtsrb_directory(
     The environment variable GTSRB_DIR where it is set, and otherwise `gtsrb`
     beside the directory of prepared datasets. It need not exist.
   """
-  named = os.environ.get('GTSRB_DIR')
-  if named:
-    return pathlib.Path(named).expanduser()
-  return data_directory(data_dir).parent / 'gtsrb'
+  return preparing.folder('GTSRB_DIR', 'gtsrb', data_dir)
 
 
 def gtsrb_rows(
@@ -215,42 +212,25 @@ def gtsrb_builder(
   Returns:
     A `GeneratorBasedBuilder`.
   """
-  return _builder_class()(
-    data_dir=os.fspath(data_directory(data_dir)), file_format='array_record'
-  )
+  return preparing.builder(_builder_class(), data_dir)
 
 
 @functools.cache  # tensorflow-datasets refuses a second class of a name.
 def _builder_class():
   from PIL import Image
-  import tensorflow_datasets as tfds  # Slow to import, and only needed here.
 
-  class Gtsrb(tfds.core.GeneratorBasedBuilder):
+  base: Any = preparing.images_class()
+
+  class Gtsrb(base):
     """German traffic signs, resized to 32x32, without dark images."""
 
-    VERSION = tfds.core.Version('1.0.0')
-    # There are no checksums beside this file; looking for them would need
-    # importlib_resources.
-    code_path = None
+    SHAPE, NUM_CLASSES = SHAPE, NUM_CLASSES
+    HOMEPAGE = 'https://doi.org/10.1109/IJCNN.2011.6033395'
+    ORDERED = True  # Paper A evaluates on the first images.
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
       f'{", ".join(ARCHIVES.values())} from {ADDRESS}/, extracted into one '
       'folder'
     )
-
-    def _info(self):
-      return tfds.core.DatasetInfo(
-        builder=self,
-        description=self.__doc__,
-        features=tfds.features.FeaturesDict(
-          {
-            'image': tfds.features.Image(shape=SHAPE, encoding_format='png'),
-            'label': tfds.features.ClassLabel(num_classes=NUM_CLASSES),
-            'id': tfds.features.Text(),
-          }
-        ),
-        homepage='https://doi.org/10.1109/IJCNN.2011.6033395',
-        disable_shuffling=True,  # Paper A evaluates on the first images.
-      )
 
     def _split_generators(self, dl_manager):
       try:

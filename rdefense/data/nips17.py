@@ -18,12 +18,12 @@ References:
 import functools
 import os
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rdefense.data import tables
-from rdefense.data.sources import Arrays, data_directory
+from rdefense.data import preparing, tables
+from rdefense.data.sources import Arrays
 
 if TYPE_CHECKING:
   import tensorflow_datasets as tfds
@@ -46,10 +46,7 @@ def nips17_directory(
     The environment variable NIPS17_DIR where it is set, and otherwise `nips17`
     beside the directory of prepared datasets. It need not exist.
   """
-  named = os.environ.get('NIPS17_DIR')
-  if named:
-    return pathlib.Path(named).expanduser()
-  return data_directory(data_dir).parent / 'nips17'
+  return preparing.folder('NIPS17_DIR', 'nips17', data_dir)
 
 
 def nips17_rows(
@@ -154,39 +151,22 @@ def nips17_builder(
   Returns:
     A `GeneratorBasedBuilder`.
   """
-  return _builder_class()(
-    data_dir=os.fspath(data_directory(data_dir)), file_format='array_record'
-  )
+  return preparing.builder(_builder_class(), data_dir)
 
 
 @functools.cache  # tensorflow-datasets refuses a second class of a name.
 def _builder_class():
-  import tensorflow_datasets as tfds  # Slow to import, and only needed here.
+  base: Any = preparing.images_class()
 
-  class Nips17(tfds.core.GeneratorBasedBuilder):
+  class Nips17(base):
     """Development images of the NIPS-2017 adversarial competition."""
 
-    VERSION = tfds.core.Version('1.0.0')
-    # There are no checksums beside this file; looking for them would need
-    # importlib_resources.
-    code_path = None
+    SHAPE, NUM_CLASSES = SHAPE, NUM_CLASSES
+    HOMEPAGE = 'https://arxiv.org/abs/1804.00097'
+    ORDERED = False
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
       "a folder with the competition's images.csv and images/<ImageId>.png"
     )
-
-    def _info(self):
-      return tfds.core.DatasetInfo(
-        builder=self,
-        description=self.__doc__,
-        features=tfds.features.FeaturesDict(
-          {
-            'image': tfds.features.Image(shape=SHAPE, encoding_format='png'),
-            'label': tfds.features.ClassLabel(num_classes=NUM_CLASSES),
-            'id': tfds.features.Text(),
-          }
-        ),
-        homepage='https://arxiv.org/abs/1804.00097',
-      )
 
     def _split_generators(self, dl_manager):
       return {'test': self._generate_examples(dl_manager.manual_dir)}
