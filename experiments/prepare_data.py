@@ -88,10 +88,7 @@ def prepare(name: str, data_dir: str | os.PathLike[str] | None) -> str:
 def main(argv):
   del argv
   for name in _NAME.value:
-    try:
-      print(f'{name}: {prepare(name, _DATA_DIR.value)}')
-    except (ValueError, ModuleNotFoundError) as error:
-      raise SystemExit(str(error)) from error
+    print(f'{name}: {prepare(name, _DATA_DIR.value)}')
 
 
 if __name__ == '__main__':

@@ -47,13 +47,18 @@ def run(main: Callable) -> None:
   """`absl.app.run` that tells users what they did wrong, and nothing else.
 
   Args:
-    main: `(argv) -> None`. A `ValueError` that our own code raises, and any
-      `OSError`, is printed as `error: ...`; SIGTERM ends it with a sentence and
-      `preemption.STATUS`.
+    main: `(argv) -> None`. A `ValueError` that our own code raises, what it
+      says of an extra that is not installed, and any `OSError`, is printed as
+      `error: ...`; SIGTERM ends it with a sentence and `preemption.STATUS`.
   """
   try:
     app.run(main, flags_parser=_parsed)
-  except (OSError, ValueError, preemption.Stopped) as error:
+  except (
+    ModuleNotFoundError,
+    OSError,
+    ValueError,
+    preemption.Stopped,
+  ) as error:
     if status(error) == 1:
       raise
     tell(error)
@@ -145,6 +150,8 @@ def _flags_alone(left):
 
 
 def _is_users(error: BaseException) -> bool:
+  if isinstance(error, ModuleNotFoundError):
+    return error.name is None  # a sentence of ours, and no import's
   if not isinstance(error, ValueError):
     return isinstance(error, OSError)
   *_, (frame, _) = traceback.walk_tb(error.__traceback__)
