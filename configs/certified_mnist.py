@@ -16,7 +16,7 @@ import ml_collections
 
 from configs import study
 
-_RADII = (0.1, 0.2, 0.3)
+_WEIGHTS = {0.1: 0.98, 0.2: 0.9, 0.3: 0.5}  # radius -> of the attacked codes
 _NUM_TRAINING = 55_000
 
 
@@ -38,16 +38,19 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     clip_norm=10.0,
     eps_start=0.02,
     eps_ramp=0.5,
-    natural_weight=0.5,
+    attacked=True,
     augment={'padding': 2 if preset != 'smoke' else 1, 'flip': False},
   )
-  names = {f'certified_{10 * eps:02.0f}': eps for eps in _RADII}
+  names = {f'certified_{10 * eps:02.0f}': eps for eps in _WEIGHTS}
   config = study.of_defenses(
     'certified_mnist',
     'mnist',
     {'name': 'gowal_cnn', 'size': size, 'init': 'interval'},
-    eps=max(_RADII),
-    runs={name: run | {'eps': eps} for name, eps in names.items()},
+    eps=max(_WEIGHTS),
+    runs={
+      name: run | {'eps': eps, 'natural_weight': _WEIGHTS[eps]}
+      for name, eps in names.items()
+    },
     defenses={
       'none': {'name': 'identity'},
       'discretized': {'name': 'nearest_code', 'norm': 'linf'},
@@ -62,7 +65,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
         num_examples=1000,
         num_steps=16,
         alphas=(4.0, 10.0),
-        radii=_RADII,
+        radii=tuple(_WEIGHTS),
       )
     },
   )
