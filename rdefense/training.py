@@ -173,20 +173,24 @@ def certified_updater(
   codes = jnp.asarray(codes, jnp.float32)
   discretize = nearest_code(codes, norm=norm).apply
 
-  def chosen(params, x, y, allowed, inside):
-    if not attacked:
-      return discretize(jax.random.key(0), x)
-    middle = (inside.low + inside.high) / 2
-    slope = jax.grad(lambda z: cross_entropy(classifier.apply(params, z), y))(
-      middle
-    )
+  def worst_codes(params, y, allowed, inside):
+    fixed = jax.lax.stop_gradient(params)
+
+    def loss(z):
+      return cross_entropy(classifier.apply(fixed, z), y)
+
+    slope = jax.grad(loss)((inside.low + inside.high) / 2)
     liked = jnp.where(allowed, jnp.matmul(slope, codes.T), jnp.inf)
-    return jax.lax.stop_gradient(codes[liked.argmin(-1)])
+    return codes[liked.argmin(-1)]
 
   def one(params, x, y, eps):
     allowed = reachable(x, codes, eps, norm)
     inside = box(allowed, codes)
-    logits = classifier.apply(params, chosen(params, x, y, allowed, inside))
+    if attacked:
+      z = worst_codes(params, y, allowed, inside)
+    else:
+      z = discretize(jax.random.key(0), x)
+    logits = classifier.apply(params, z)
     lower = interval(
       lambda z: margins(classifier.apply(params, z), y), *inside, outward=False
     ).low
