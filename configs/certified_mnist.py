@@ -19,7 +19,7 @@ import ml_collections
 
 from configs import study
 
-_WEIGHTS = {0.1: 0.98, 0.2: 0.9, 0.3: 0.5}  # radius -> of the attacked codes
+_WEIGHTS = {0.1: 0.98, 0.2: 0.9, 0.3: 0.75}  # radius -> of the attacked codes
 _NUM_TRAINING = 55_000
 
 
