@@ -26,10 +26,17 @@ def config() -> ml_collections.ConfigDict:
   """The study.
 
   Raises:
-    ValueError: where `--config` was not given.
+    ValueError: where `--config` was not given; where figures of held-out images
+      are to be published.
   """
   if _CONFIG.value is None:
     raise ValueError('--config is missing: a file of configs/.')
+  held_out = _CONFIG.value.data.judged_on == 'held_out'
+  if held_out and flags.FLAGS.get_flag_value('publish', False):
+    raise ValueError(
+      '--publish is for test images: constants are chosen by the held-out ones '
+      'of --config.data.judged_on.'
+    )
   return _CONFIG.value
 
 

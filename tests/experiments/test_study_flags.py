@@ -2,12 +2,14 @@
 
 import ast
 import pathlib
+from types import SimpleNamespace
 
 from absl.flags import FLAGS
 from absl.testing import flagsaver
 import pytest
 
-from experiments import program, study_flags
+from configs import certified_mnist
+from experiments import program, publish, study_flags
 
 
 def test_a_bucket_needs_what_reads_buckets(monkeypatch):
@@ -30,6 +32,18 @@ def test_a_workdir_is_asked_for():
   with flagsaver.flagsaver(workdir=None):
     with pytest.raises(ValueError, match='--workdir is missing'):
       study_flags.workdir()
+
+
+def test_figures_of_held_out_images_are_not_published(monkeypatch):
+  config = certified_mnist.get_config('smoke')
+  config.data.judged_on = 'held_out'
+  monkeypatch.setattr(study_flags, '_CONFIG', SimpleNamespace(value=config))
+  FLAGS(['program'])
+  with flagsaver.flagsaver((publish.ASKED, False)):
+    assert study_flags.config() is config
+  with flagsaver.flagsaver((publish.ASKED, True)):
+    with pytest.raises(ValueError, match='--publish is for test images'):
+      study_flags.config()
 
 
 def test_flags_of_one_name_are_alike():
