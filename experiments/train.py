@@ -181,6 +181,11 @@ def _check(run) -> None:
       "method='certified' needs a defense with a codebook, not 'none': it "
       'bounds the network over the codes that pixels can reach.'
     )
+  if not 0 <= run.natural_weight <= 1:
+    raise ValueError(
+      f'natural_weight={run.natural_weight} must be in [0, 1]: it is the share '
+      'of the loss without bounds.'
+    )
   devices = jax.device_count()
   if run.batch_size % devices:
     raise ValueError(

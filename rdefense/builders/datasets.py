@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rdefense.data.sources import Arrays, load
+from rdefense import checks
+from rdefense.data.sources import SPLITS, Arrays, load
 
 __all__ = ['dataset']
 
@@ -15,8 +16,9 @@ def dataset(config: Mapping[str, Any], split: str) -> Arrays:
   `config.train_examples`: constants are chosen by them.
 
   Raises:
-    ValueError: if no images are held out.
+    ValueError: on an unknown dataset or split, or if no images are held out.
   """
+  checks.check_choice('split', split, (*SPLITS, 'held_out'))
   if split == 'held_out':
     arrays, first = load(config['name'], 'train'), config['train_examples']
     if not 0 < first < len(arrays.images):
@@ -24,11 +26,8 @@ def dataset(config: Mapping[str, Any], split: str) -> Arrays:
         f'train_examples={first} of {len(arrays.images)} training images holds '
         'none out to judge a model on.'
       )
-    return arrays._replace(
-      images=arrays.images[first:], labels=arrays.labels[first:]
-    )
-  arrays = load(config['name'], split)
-  count = config[f'{split}_examples'] or len(arrays.images)
-  return arrays._replace(
-    images=arrays.images[:count], labels=arrays.labels[:count]
-  )
+    kept = slice(first, None)
+  else:
+    arrays = load(config['name'], split)
+    kept = slice(config[f'{split}_examples'] or None)
+  return arrays._replace(images=arrays.images[kept], labels=arrays.labels[kept])

@@ -34,3 +34,8 @@ def test_what_is_held_out_of_training_is_the_rest_of_it():
 def test_nothing_held_out_is_said(count):
   with pytest.raises(ValueError, match=f'train_examples={count} of 1297'):
     build.dataset({'name': 'digits', 'train_examples': count}, 'held_out')
+
+
+def test_an_unknown_split_lists_choices():
+  with pytest.raises(ValueError, match="'heldout' .*train, test, held_out"):
+    build.dataset({'name': 'digits', 'train_examples': 9}, 'heldout')

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from configs import digits
+from experiments import train
 from experiments import workdir as workdirs
 from rdefense import build, checkpoints, records
 
@@ -364,3 +365,12 @@ def test_the_whole_smoke_config_runs(tmp_path):
   for setting in results['settings'].values():
     assert 'eps0.2/adaptive' in setting['conditions']
   assert (tmp_path / 'runs/report.html').stat().st_size > 10_000
+
+
+@pytest.mark.parametrize('weight', [-0.1, 1.7, float('nan')])
+def test_a_weight_is_a_share(weight, tmp_path):
+  config = digits.get_config('smoke')
+  config.runs.nat.natural_weight = weight
+  with pytest.raises(ValueError, match=f'natural_weight={weight} must be in'):
+    train.train(config, tmp_path, 'nat')
+  assert not list(tmp_path.iterdir())
