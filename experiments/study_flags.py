@@ -31,8 +31,8 @@ def config() -> ml_collections.ConfigDict:
   """
   if _CONFIG.value is None:
     raise ValueError('--config is missing: a file of configs/.')
-  held_out = _CONFIG.value.data.judged_on == 'held_out'
-  if held_out and flags.FLAGS.get_flag_value('publish', False):
+  published = 'publish' in flags.FLAGS and flags.FLAGS.publish
+  if published and _CONFIG.value.data.judged_on == 'held_out':
     raise ValueError(
       '--publish is for test images: constants are chosen by the held-out ones '
       'of --config.data.judged_on.'
