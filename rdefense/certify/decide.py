@@ -129,6 +129,7 @@ def decide(
       book,
       jax.ShapeDtypeStruct(rows, bool),
       jax.ShapeDtypeStruct(rows[:1], labels.dtype),
+      jax.ShapeDtypeStruct((batch_size, num_classes), jnp.float32),
     )
     by_tables = None
   else:
@@ -152,6 +153,7 @@ def decide(
     book,
     images,
     labels,
+    num_classes,
     eps,
     allowed,
     budget,

@@ -1,6 +1,6 @@
 """Linear bounds of a network over a box, backward from its outputs (CROWN).
 
-Each output is bounded from below by a linear function of the image,
+An output is bounded from below by a linear function of the image,
 
   f_m(x) >= <coefs_m, x> + const_m    for all x in the box,
 
@@ -42,8 +42,9 @@ __all__ = ['LinearBound', 'linear']
 class LinearBound(NamedTuple):
   """Lower bounds of all outputs over a box."""
 
-  coefs: Array  # [M, *x.shape]
-  const: Array  # [M], roundoff subtracted
+  outputs: Array  # [K], int: which outputs the lines are of
+  coefs: Array  # [K, *x.shape]
+  const: Array  # [K], roundoff subtracted
   lower: Array  # [M], over the box; never below the interval's
 
 
@@ -57,7 +58,11 @@ class _Lines(NamedTuple):
 
 
 def linear(
-  fn: Callable[[Array], Array], low: Array, high: Array
+  fn: Callable[[Array], Array],
+  low: Array,
+  high: Array,
+  known: Array | None = None,
+  most: int | None = None,
 ) -> LinearBound:
   """Bounds every output of `fn` from below on `low <= x <= high`.
 
@@ -66,6 +71,9 @@ def linear(
       maxima or minima of two.
     low: of the input.
     high: of the input.
+    known: `[M]`, lower bounds that have been proved before, of a larger box.
+    most: only so many outputs get lines, those whose bounds by intervals and
+      `known` are the least; None means all, in their order.
 
   Returns:
     `LinearBound`, sound for `fn` as float32 computes it.
@@ -74,10 +82,16 @@ def linear(
     ValueError: on any other operation, by name.
   """
   ops, boxes, slack = bounded(fn, low, high)
-  (num_outputs,) = ops[-1].shape
+  proved = boxes[-1].low
+  if known is not None:
+    proved = jnp.maximum(proved, known)
+  (num_outputs,) = proved.shape
+  outputs = jnp.arange(num_outputs)
+  if most is not None:
+    outputs = jnp.argsort(proved)[:most]
   # What is still to be carried: coefficients of each operation's value.
-  carried: dict[int, Array] = {len(ops) - 1: jnp.eye(num_outputs)}
-  const = jnp.zeros(num_outputs)
+  carried: dict[int, Array] = {len(ops) - 1: jnp.eye(num_outputs)[outputs]}
+  const = jnp.zeros(len(outputs))
 
   for position in range(len(ops) - 1, 0, -1):
     coefs, op = carried.pop(position, None), ops[position]
@@ -104,12 +118,12 @@ def linear(
   coefs = carried[0]
   low, high = boxes[0]
   least = jnp.minimum(coefs * low[None], coefs * high[None])
-  lower = const + _sum(least)
-  return LinearBound(coefs, const, jnp.maximum(lower, boxes[-1].low))
+  lower = proved.at[outputs].max(const + _sum(least))
+  return LinearBound(outputs, coefs, const, lower)
 
 
 def _sum(terms: Array) -> Array:
-  """Sums `[M, ...]` over all but the first axis, from below.
+  """Sums `[K, ...]` over all but the first axis, from below.
 
   What n additions in any order may lose is subtracted.
   """

@@ -6,8 +6,8 @@ allows it. Pure functions of one node; `decide` runs them in batches.
 >>> import numpy as np
 >>> codes, allowed = jnp.float32([[0.0], [1.0]]), jnp.ones((1, 2, 2), bool)
 >>> apply = lambda params, z: jnp.stack([params - z.sum(), 0.0])
->>> looked = examine(apply, 2.5, codes, allowed, 0)
->>> bool(looked.lower > 0)  # 2.5 - z_1 - z_2 > 0 for every z
+>>> looked = examine(apply, 2.5, codes, allowed, 0, -jnp.inf * jnp.ones(2))
+>>> bool(looked.lower.min() > 0)  # 2.5 - z_1 - z_2 > 0 for every z
 True
 """
 
@@ -26,6 +26,7 @@ __all__ = ['ROUNDING', 'Examined', 'Tried', 'enumerated', 'examine', 'flipped']
 
 # A hundred times what the order of a network's sums was seen to change.
 ROUNDING = 1e-3
+_LINES = 3  # margins of a node that get linear bounds; more hardly ever helped
 
 
 class Tried(NamedTuple):
@@ -38,7 +39,7 @@ class Tried(NamedTuple):
 class Examined(NamedTuple):
   """One node looked at."""
 
-  lower: Array  # of the margin over all its images, shape=(), float32
+  lower: Array  # [M], float32: of the margin to each class; of its own, inf
   tried: Tried  # the corner that the bound fears most
   halves: Array  # [2, H, W, k], bool: the node split at one pixel
 
@@ -52,14 +53,19 @@ def _margin(apply: Apply, params: PyTree, z: Array, label: Int) -> Array:
 
 
 def examine(
-  apply: Apply, params: PyTree, codes: Array, allowed: Array, label: Int
+  apply: Apply,
+  params: PyTree,
+  codes: Array,
+  allowed: Array,
+  label: Int,
+  known: Array,
 ) -> Examined:
   """Bounds a node, tries its worst corner, and splits it.
 
-  The margins l_y - l_m are bounded from below by linear functions of the image
-  (`linear`). The image that minimises the worst of them is the corner to try;
-  the pixel whose codes move it most is the one to split, its codes into those
-  that lower it and those that do not.
+  The margins l_y - l_m are bounded from below by intervals, and the worst of
+  them by linear functions of the image (`linear`). The image that minimises
+  the worst of these is the corner to try; the pixel whose codes move it most
+  is the one to split, its codes into those that lower it and those that do not.
 
   Args:
     apply: `(params, z) -> logits`.
@@ -67,6 +73,8 @@ def examine(
     codes: `[k, C]`.
     allowed: `[H, W, k]`, bool, some code for every pixel.
     label: the right class.
+    known: `[M]`, what `lower` was of a node that this one is a half of, or
+      minus infinity.
 
   Returns:
     `Examined`. Where one image is all the node has, its halves are equal.
@@ -75,14 +83,13 @@ def examine(
   def differences(z: Array) -> Array:
     return margins(apply(params, z), jnp.asarray(label))
 
-  bound = linear(differences, *box(allowed, codes))
-  others = jnp.arange(len(bound.lower)) != label
-  lower = jnp.where(others, bound.lower, jnp.inf)
-  worst = bound.coefs[lower.argmin()]
+  known = jnp.asarray(known).at[label].set(jnp.inf)
+  bound = linear(differences, *box(allowed, codes), known, _LINES)
+  worst = bound.coefs[bound.lower[bound.outputs].argmin()]
   value = jnp.matmul(worst, codes.T, precision='highest')  # [H, W, k]
   chosen = jnp.where(allowed, value, jnp.inf).argmin(-1)
   tried = Tried(_margin(apply, params, codes[chosen], label), chosen)
-  return Examined(lower.min(), tried, _split(allowed, value))
+  return Examined(bound.lower, tried, _split(allowed, value))
 
 
 def _split(allowed: Array, value: Array) -> Array:

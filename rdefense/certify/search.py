@@ -58,8 +58,9 @@ class Compiled(NamedTuple):
 def compiled_for(apply, norm: str, leaf_size: int) -> Compiled:
   """Kept for each classifier, T's norm, and number of images in a leaf."""
 
-  def over(fn):
-    return jax.jit(jax.vmap(functools.partial(fn, apply), (None, None, 0, 0)))
+  def over(fn, num_mapped):
+    axes = (None, None, *[0] * num_mapped)
+    return jax.jit(jax.vmap(functools.partial(fn, apply), axes))
 
   def predict(params, codes, images):
     discretize = nearest_code(codes, norm=norm).apply
@@ -77,11 +78,9 @@ def compiled_for(apply, norm: str, leaf_size: int) -> Compiled:
 
   leaves = functools.partial(nodes.enumerated, size=leaf_size)
   return Compiled(
-    over(nodes.examine),
-    over(leaves),
-    jax.jit(
-      jax.vmap(functools.partial(nodes.flipped, apply), (None, None, 0, 0, 0))
-    ),
+    over(nodes.examine, 3),
+    over(leaves, 2),
+    over(nodes.flipped, 3),
     jax.jit(moved),
     jax.jit(predict),
   )
@@ -91,14 +90,15 @@ class Search:
   """The queue, and what is known of each image."""
 
   def __init__(
-    self, compiled, params, codes, images, labels, eps, allowed, budget,
-    batch_size, leaf_size, by_tables, looks,
+    self, compiled, params, codes, images, labels, num_classes, eps, allowed,
+    budget, batch_size, leaf_size, by_tables, looks,
   ):  # fmt: skip
     self.compiled, self.params, self.codes = compiled, params, codes
     self.images, self.labels, self.eps = images, labels, eps
     self.allowed, self.budget = allowed, budget
     self.batch_size, self.leaf_size = batch_size, leaf_size
     self.by_tables = by_tables
+    self.nothing = np.full(num_classes, -np.inf, np.float32)  # known of a root
     self.looks = looks  # rows of the tables of a root, each time it is seen
     count = len(images)
     self.status = np.full(count, UNDECIDED, np.int8)
@@ -113,7 +113,7 @@ class Search:
   def run(self) -> Decisions:
     self._attack()
     for i in np.flatnonzero(self.status != REFUTED):
-      self._push(int(i), 0.0, self.allowed[i])
+      self._push(int(i), self.allowed[i], self.nothing)
     while self.queue:
       leaves, inner = self._next()
       if inner:
@@ -127,11 +127,11 @@ class Search:
       self.status, self.witness, self.lower, self.spent, ambiguous
     )
 
-  def _push(self, image: int, bound: float, node: np.ndarray) -> None:
+  def _push(self, image: int, node: np.ndarray, known: np.ndarray) -> None:
     # Cheap images first, then the most feared nodes; the number breaks ties.
     self.number += 1
-    entry = (self.spent[image], bound, self.number, image, np.packbits(node))
-    heapq.heappush(self.queue, entry)
+    order = self.spent[image], known.min(), self.number
+    heapq.heappush(self.queue, (*order, image, np.packbits(node), known))
 
   def _next(self):
     """Up to a batch of nodes of images that are still open: leaves, others."""
@@ -139,7 +139,7 @@ class Search:
     inner: list[tuple] = []
     shape = self.allowed.shape[1:]
     while self.queue and max(len(leaves), len(inner)) < self.batch_size:
-      *_, image, packed = heapq.heappop(self.queue)
+      *_, image, packed, known = heapq.heappop(self.queue)
       spent = self.spent[image] >= self.budget[image]
       if spent or self.status[image] == REFUTED:
         continue
@@ -147,7 +147,7 @@ class Search:
       node = bits.reshape(shape)
       small = np.log2(node.sum(-1)).sum() <= np.log2(self.leaf_size) + 1e-9
       self.spent[image] += 1
-      (leaves if small else inner).append((image, node))
+      (leaves if small else inner).append((image, node, known))
     return leaves, inner
 
   def _padded(self, *arrays):
@@ -199,28 +199,33 @@ class Search:
     self.status[owners[fooled]] = REFUTED
     self.witness[owners[fooled]] = np.asarray(moved)[fooled]
 
-  def _examine(self, image: np.ndarray, node: np.ndarray) -> None:
+  def _examine(
+    self, image: np.ndarray, node: np.ndarray, known: np.ndarray
+  ) -> None:
     # A root, its image's only node, is seen cheaply, then as well as may be.
     again = self.spent[image] < len(self.looks)
     whole = self.spent[image] <= len(self.looks)
     if self.by_tables is None:
-      looked = self._call(self.compiled.examine, image, node)
+      looked = self._call(self.compiled.examine, image, node, known)
     else:
       rows = np.where(again, self.looks[0], self.looks[-1]).tolist()
       each = map(self.by_tables, node, self.labels[image], rows)
       looked = jax.tree.map(lambda *parts: np.stack(parts), *each)
     self._try(image, looked.tried)
     for i, owner in enumerate(image):
-      lower = float(looked.lower[i])
+      lower = looked.lower[i].min()
       if whole[i]:
         self.lower[owner] = max(lower, self.lower[owner])
       self.open[owner] -= 1
       if lower <= 0:
         for left in node[i : i + 1] if again[i] else looked.halves[i]:
           self.open[owner] += 1
-          self._push(owner, lower, left)
+          self._push(owner, left, looked.lower[i])
 
-  def _enumerate(self, image: np.ndarray, node: np.ndarray) -> None:
+  def _enumerate(
+    self, image: np.ndarray, node: np.ndarray, known: np.ndarray
+  ) -> None:
+    del known  # every image is tried
     tried = self._call(self.compiled.enumerated, image, node)
     self._try(image, tried)
     for owner, least in zip(image, tried.margin, strict=True):

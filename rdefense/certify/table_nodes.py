@@ -103,21 +103,21 @@ def examine(
     apart[m], worst, choice = const[m] + least.bound, m, least.choice
     if apart[m] <= 0:
       break  # a node to split, whatever the other classes are
-  lower = apart.min()
-  if lower <= 0 and tables.num_images(allowed) <= max_patterns:
-    lower, choice = _enumerated(network, found, label)
+  if apart.min() <= 0 and tables.num_images(allowed) <= max_patterns:
+    least_of_all, choice = _enumerated(network, found, label)
+    apart[apart < np.inf] = least_of_all
   ordered = np.argsort(~allowed, axis=-1, kind='stable')
   chosen = ordered[..., 0].copy()
   for pixel, number in choice.items():
     row, column = divmod(pixel, chosen.shape[1])
     chosen[row, column] = ordered[row, column, number]
   least_margin = jnp.inf
-  if lower <= 0:
+  if apart.min() <= 0:
     z = np.asarray(codes)[chosen]
     least_margin = _margin(apply)(params, z, label)
   halves = _split(allowed, ordered, _of(summed, worst))
   tried = Tried(jnp.asarray(least_margin), jnp.asarray(chosen, jnp.int32))
-  return Examined(jnp.asarray(lower, jnp.float32), tried, jnp.asarray(halves))
+  return Examined(jnp.asarray(apart, jnp.float32), tried, jnp.asarray(halves))
 
 
 def _enumerated(
