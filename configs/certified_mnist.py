@@ -76,7 +76,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   config.preset = preset
   config.data.train_examples = _NUM_TRAINING
   study.with_codebook(config, 'density', 0.6)
-  config.certify = study.certification(max_nodes=10_000)
+  config.certify = study.certification(
+    max_nodes=10_000, leaf_size=4, batch_size=32
+  )
   if preset == 'smoke':
     study.smoke(config)
     config.certify.radii, config.only = (0.1, 0.3), ('certified_01',)

@@ -26,7 +26,7 @@ __all__ = ['ROUNDING', 'Examined', 'Tried', 'enumerated', 'examine', 'flipped']
 
 # A hundred times what the order of a network's sums was seen to change.
 ROUNDING = 1e-3
-_LINES = 3  # margins of a node that get linear bounds; more hardly ever helped
+_LINES = 2  # margins of a node that get linear bounds; more hardly ever helped
 
 
 class Tried(NamedTuple):
