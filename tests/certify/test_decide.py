@@ -1,5 +1,6 @@
 """Decisions against exhaustive search, and what they promise of witnesses."""
 
+import functools
 import itertools
 
 import jax
@@ -111,13 +112,14 @@ def test_enumeration_is_exhaustive():
   assert np.take_along_axis(allowed, tried.codes[..., None], -1).all()
 
 
+examine = jax.jit(functools.partial(nodes.examine, dense))
+
+
 @pytest.mark.parametrize('seed', range(4))
 def test_halves_are_a_partition(seed):
   params, codes, images, labels = a_problem(seed, num_codes=4, count=1)
   allowed = np.asarray(reachable(images[0], codes, 0.3))
-  looked = nodes.examine(
-    dense, params, codes, allowed, labels[0], jnp.full(3, -jnp.inf)
-  )
+  looked = examine(params, codes, allowed, labels[0], jnp.full(3, -jnp.inf))
   first, second = looked.halves
   split = np.asarray((first != second).any(-1))
   assert split.sum() == 1 and not (first & second)[split].any()
