@@ -112,6 +112,23 @@ def test_one_relu_has_the_lines_of_the_paper():
   np.testing.assert_allclose(bound.coefs[:, 0], [0.0, -0.25], atol=1e-6)
 
 
+def test_only_the_worst_outputs_get_lines_and_what_is_known_is_kept():
+  fn, shape = NETWORKS['cnn'](0)
+  low, high = a_box(np.random.default_rng(5), shape, 0.1)
+  every = jax.jit(linear, static_argnums=0)(fn, low, high)
+  box = interval(fn, low, high).low
+  assert every.outputs.tolist() == [0, 1, 2]
+  known = jnp.full(3, -jnp.inf).at[box.argmin()].set(100.0)
+  some = jax.jit(linear, static_argnums=(0, 4))(fn, low, high, known, 1)
+  (output,) = some.outputs.tolist()
+  assert output == np.argsort(box)[1]
+  np.testing.assert_allclose(some.coefs[0], every.coefs[output], atol=1e-5)
+  np.testing.assert_allclose(some.const[0], every.const[output], atol=1e-5)
+  expected = np.maximum(box, known)
+  expected[output] = every.lower[output]
+  np.testing.assert_allclose(some.lower, expected, atol=1e-5)
+
+
 def test_batches_are_bounded_image_by_image():
   _, both, shape = compiled('cnn')
   rng = np.random.default_rng(4)
