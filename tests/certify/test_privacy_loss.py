@@ -61,9 +61,9 @@ def test_bound_is_below_attacks_and_close(pixels, sigma, eps, codes, share):
   truth = _worst(found, place, share)
   bound = least_event(found, np.array([[share]]))[0, 0]
   assert bound <= truth + 1e-12
-  # The ends of one pixel may be chosen in view of others, in a handful of
-  # pixels by no more than this.
-  assert bound >= truth - 0.05
+  # The bound lets the ends be chosen anew for every slope of the curve. Over a
+  # grid of single pixels that costs 0.17 at most, halfway between three codes.
+  assert bound >= truth - 0.2
 
 
 def test_one_sided_pixels_are_exact():
