@@ -147,7 +147,10 @@ class Search:
       node = bits.reshape(shape)
       small = np.log2(node.sum(-1)).sum() <= np.log2(self.leaf_size) + 1e-9
       self.spent[image] += 1
-      (leaves if small else inner).append((image, node, known))
+      if small:
+        leaves.append((image, node))
+      else:
+        inner.append((image, node, known))
     return leaves, inner
 
   def _padded(self, *arrays):
@@ -222,10 +225,7 @@ class Search:
           self.open[owner] += 1
           self._push(owner, left, looked.lower[i])
 
-  def _enumerate(
-    self, image: np.ndarray, node: np.ndarray, known: np.ndarray
-  ) -> None:
-    del known  # every image is tried
+  def _enumerate(self, image: np.ndarray, node: np.ndarray) -> None:
     tried = self._call(self.compiled.enumerated, image, node)
     self._try(image, tried)
     for owner, least in zip(image, tried.margin, strict=True):
