@@ -15,7 +15,7 @@ from tqdm import auto as tqdm
 
 from configs import study
 from experiments import multihost, preemption, study_flags
-from experiments.workdir import fitted_codebook, model_directory
+from experiments.workdir import fitted_codebook, trained_model
 from rdefense import (
   build,
   checkpoints,
@@ -37,7 +37,7 @@ def begin(config, workdir, run, template) -> training.TrainState:
   if not run.begin:
     return template
   loaded = checkpoints.load(
-    model_directory(config, workdir, run.begin), template, parallel.everywhere()
+    trained_model(config, workdir, run.begin), template, parallel.everywhere()
   )
   return (
     loaded if run.keep_optimizer else template._replace(params=loaded.params)

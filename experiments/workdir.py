@@ -11,10 +11,10 @@ results.json, report.md, report.html, *.png
 from etils.epath import Path
 import jax
 
-from rdefense import build, checkpoints, parallel, training
+from rdefense import build, checkpoints, files, parallel, training
 from rdefense.defenses import codebooks
 
-__all__ = ['fitted_codebook', 'load_params', 'model_config', 'model_directory']
+__all__ = ['fitted_codebook', 'load_params', 'model_config', 'trained_model']
 
 
 def fitted_codebook(config, workdir) -> codebooks.Codebook | None:
@@ -31,13 +31,39 @@ def fitted_codebook(config, workdir) -> codebooks.Codebook | None:
   return codebooks.load(path)
 
 
-def model_directory(config, workdir, name: str) -> Path:
-  """Models of an earlier workdir (`config.pretrained`) come before our own."""
-  if config.pretrained:
-    earlier = Path(config.pretrained) / 'models' / name
-    if checkpoints.latest_step(earlier) is not None:
-      return earlier
-  return Path(workdir) / 'models' / name
+def trained_model(config, workdir, name: str) -> Path:
+  """Folder of a model's checkpoints; those of `config.pretrained` come first.
+
+  Raises:
+    ValueError: if there are none, or its training has not come to its end.
+  """
+  homes = [Path(home) for home in (config.pretrained, workdir) if home]
+  for home in homes:
+    directory = home / 'models' / name
+    step = checkpoints.latest_step(directory)
+    if step is None:
+      continue
+    last = _last_step(home, name)
+    if step < last:
+      raise ValueError(
+        f'{directory} has done {step} of its {last} steps: train this model to '
+        'its end first (python -m experiments.train goes on where it stopped).'
+      )
+    return directory
+  searched = ' and '.join(str(home / 'models' / name) for home in homes)
+  raise ValueError(
+    f'no checkpoint in {searched}: train this model first '
+    '(python -m experiments.train with the same config and workdir).'
+  )
+
+
+def _last_step(home: Path, name: str) -> int:
+  """Of a run of the config that a workdir belongs to; 0 if it tells none."""
+  claimed = home / 'config.json'
+  if not claimed.exists():  # models that were copied there alone
+    return 0
+  run = files.read_json(claimed).get('runs', {}).get(name, {})
+  return run.get('num_steps', 0)
 
 
 def model_config(config, network: str) -> dict:
@@ -64,5 +90,5 @@ def load_params(config, workdir, name: str, network, defense, x):
     jax.random.key(0),
     x,
   )
-  directory = model_directory(config, workdir, name)
+  directory = trained_model(config, workdir, name)
   return checkpoints.load(directory, template).params

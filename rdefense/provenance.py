@@ -26,7 +26,7 @@ from rdefense import files, parallel
 __all__ = ['claim', 'environment']
 
 # Entries that configs of older workdirs lack, as they were before.
-_BEFORE = {'precision': 'highest'}
+_BEFORE = {'precision': 'highest', 'attacked': False}
 _PACKAGES = 'jax jaxlib flax optax orbax-checkpoint numpy scipy rdefense'
 
 

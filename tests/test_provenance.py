@@ -103,8 +103,11 @@ def test_added_and_removed_keys_belong_to_another_config(
 
 
 def test_an_option_that_came_later_is_as_it_was_before(tmp_path):
-  older = {'attacks': {'pgd': {'num_steps': 2}}}
-  newer = {'attacks': {'pgd': {'num_steps': 2, 'precision': 'highest'}}}
+  older = {'attacks': {'pgd': {'num_steps': 2}}, 'runs': {'adv': {}}}
+  newer = {
+    'attacks': {'pgd': {'num_steps': 2, 'precision': 'highest'}},
+    'runs': {'adv': {'attacked': False}},
+  }
   for number, (first, then) in enumerate(((older, newer), (newer, older))):
     provenance.claim(tmp_path / str(number), first)
     provenance.claim(tmp_path / str(number), then)
