@@ -8,9 +8,10 @@
 Three networks of Gowal et al., `small`, trained for eps 0.1, 0.2 and 0.3. The
 first two see shifted images, and most of their loss is that of attacked codes.
 At 0.3 that leaves more images undecided: half of the loss is that of the codes
-of the image itself, and a tenth in a short second stage, which leaves fewer. The
-last 5,000 training images are held out: a model is certified on them, to choose
-constants by, with
+of the image itself, and a tenth in a short second stage, which leaves fewer.
+
+The last 5,000 training images are held out: a model is certified on them, to
+choose constants by, with
 
   --config.data.judged_on=held_out --config.pretrained=runs/certified_mnist
 
