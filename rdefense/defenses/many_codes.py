@@ -2,9 +2,10 @@
 
 The distances of all pixels to all codes would be k times the image, and going
 to memory and back with them is what costs. A loop over the codes keeps running
-sums instead, of the size of the image; so does the derivative,
+sums instead, of the size of the image; so does the derivative, forward and
+reverse,
 
-  dg_i / dv_j = -alpha (E[c_i D_j] - E[c_i] E[D_j]),
+  dg_i = -alpha E[(c_i - g_i) sum_j D_j dv_j],
 
 with D_j the derivative of dist(v, c) in v_j, and E the mean over codes of
 weights exp(-alpha dist(v, c)).
@@ -63,24 +64,25 @@ def soft(x: Array, codes: Array, alpha, norm: str) -> Array:
   Returns:
     An image of the shape of `x`.
   """
-  return _means(x, codes, alpha, norm)
+  return _means(x, codes, alpha, norm)[0]
 
 
 @functools.partial(soft.defjvp, symbolic_zeros=True)
 def _soft_jvp(norm, primals, tangents):
   x, codes, alpha = primals
   x_dot, *others = tangents
-  out, jacobian = _means_and_jacobian(x, codes, alpha, norm)
+  out, least, total = _means(x, codes, alpha, norm)
   out_dot = jnp.zeros_like(out)
   if not isinstance(x_dot, SymbolicZero):
-    out_dot += (jacobian * x_dot[..., None, :]).sum(-1)
+    moved = _moved(x, x_dot, codes, alpha, norm, out, least)
+    out_dot += alpha * moved / total[..., None]
   if not all(isinstance(dot, SymbolicZero) for dot in others):
     dots = [
       jnp.zeros_like(primal) if isinstance(dot, SymbolicZero) else dot
       for primal, dot in zip((codes, alpha), others, strict=True)
     ]
     _, more = jax.jvp(
-      lambda codes, alpha: _means(x, codes, alpha, norm),
+      lambda codes, alpha: _means(x, codes, alpha, norm)[0],
       (codes, alpha), tuple(dots),
     )  # fmt: skip
     out_dot += more
@@ -100,7 +102,7 @@ def _distance(x: Array, code: Array, norm: str) -> tuple[Array, list[Array]]:
   """Of all pixels to one code, and its derivative in each channel."""
   differences = [x[..., c] - code[c] for c in range(x.shape[-1])]
   signs = [jnp.sign(d) for d in differences]
-  sizes = [d * s for d, s in zip(differences, signs, strict=True)]
+  sizes = [jnp.maximum(d, -d) for d in differences]  # derivative 0 at 0
   if norm == 'l1':
     return sum(sizes[1:], sizes[0]), signs
   if norm == 'linf':
@@ -123,7 +125,8 @@ def _least(x: Array, codes: Array, norm: str) -> Array:
   return jax.lax.stop_gradient(_over(codes, look, start))
 
 
-def _means(x: Array, codes: Array, alpha, norm: str) -> Array:
+def _means(x: Array, codes: Array, alpha, norm: str):
+  """g `[..., C]`, the least distance and the sum of weights, `[...]` each."""
   least = _least(jax.lax.stop_gradient(x), jax.lax.stop_gradient(codes), norm)
 
   def add(i, code, sums):
@@ -136,41 +139,26 @@ def _means(x: Array, codes: Array, alpha, norm: str) -> Array:
 
   zero = jnp.zeros(x.shape[:-1], x.dtype)
   total, means = _over(codes, add, (zero, [zero] * x.shape[-1]))
-  return jnp.stack([mean / total for mean in means], -1)
+  return jnp.stack([mean / total for mean in means], -1), least, total
 
 
-def _means_and_jacobian(x, codes, alpha, norm) -> tuple[Array, Array]:
-  """g `[..., C]` and its derivative `[..., C, C]`."""
-  least = _least(x, codes, norm)
+def _moved(x, x_dot, codes, alpha, norm: str, out, least) -> Array:
+  """Sum over codes of weight (g - c) <D, x_dot>, `[..., C]`."""
+  channels = range(x.shape[-1])
+
+  # The transpose looks at each code again: kept, D would be k images.
+  @jax.checkpoint
+  def term(x_dots, code):
+    distance, slopes = _distance(x, code, norm)
+    weight = jnp.exp(-alpha * (distance - least))
+    each = [s * dot for s, dot in zip(slopes, x_dots, strict=True)]
+    change = weight * sum(each[1:], each[0])
+    return [(out[..., c] - code[c]) * change for c in channels]
 
   def add(i, code, sums):
     del i
-    total, means, slopes, products = sums
-    distance, slope = _distance(x, code, norm)
-    weight = jnp.exp(-alpha * (distance - least))
-    weighted = [weight * s for s in slope]
-    return (
-      total + weight,
-      [m + weight * c for m, c in zip(means, code, strict=True)],
-      [p + w for p, w in zip(slopes, weighted, strict=True)],
-      [
-        [p + c * w for p, w in zip(row, weighted, strict=True)]
-        for row, c in zip(products, code, strict=True)
-      ],
-    )
+    return [a + b for a, b in zip(sums, term(x_dots, code), strict=True)]
 
-  channels = x.shape[-1]
   zero = jnp.zeros(x.shape[:-1], x.dtype)
-  zeros = [zero] * channels
-  total, means, slopes, products = _over(
-    codes, add, (zero, zeros, zeros, [zeros] * channels)
-  )
-  means = [mean / total for mean in means]
-  rows = [
-    jnp.stack(
-      [alpha * (m * s - p) / total for s, p in zip(slopes, row, strict=True)],
-      -1,
-    )
-    for m, row in zip(means, products, strict=True)
-  ]
-  return jnp.stack(means, -1), jnp.stack(rows, -2)
+  x_dots = [x_dot[..., c] for c in channels]
+  return jnp.stack(_over(codes, add, [zero for _ in channels]), -1)

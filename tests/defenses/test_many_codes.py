@@ -80,3 +80,14 @@ def test_at_a_code_and_far_away_slopes_are_finite(codes, norm):
   total = lambda x: many_codes.soft(x, codes, 1e4, norm).sum()
   slope = jax.jit(jax.grad(total))(x)
   assert jnp.isfinite(slope).all()
+
+
+def test_more_codes_need_no_more_memory(x):
+  def temporary(num_codes):
+    codes = jnp.linspace(0, 1, num_codes * 3).reshape(num_codes, 3)
+    total = lambda x: many_codes.soft(x, codes, 20.0, 'linf').sum()
+    compiled = jax.jit(jax.grad(total)).lower(jnp.asarray(x)).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+  # But for the codes themselves, in one order and the other.
+  assert temporary(320) - temporary(32) <= 3 * 288 * 3 * 4
