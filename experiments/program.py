@@ -137,8 +137,10 @@ def _parsed(argv):
     found = last.strip().partition('ValueError: ')[2]
     _fail(found if found else error)
   except AttributeError as error:  # config_flags: --config.KEY with a wrong KEY
-    key = str(error).strip('"')
-    _fail(f'the config has no entry {key}: look at the file of --config.')
+    (found,) = error.args  # a KeyError, whose text is the repr of its message
+    key, _, guess = ''.join(getattr(found, 'args', (found,))).partition('\n')
+    look = guess or 'look at the file of --config.'
+    _fail(f'the config has no entry {key}: {look}')
   return _flags_alone(left)
 
 

@@ -213,6 +213,9 @@ def mistakes(folder, trained):
     'unknown_key': start(
       'evaluate', [SMOKE, '--config.nonsense=1'], folder / 'b'
     ),
+    'almost_a_key': start(
+      'train', [SMOKE, '--config.runs.nat.num_step=1'], folder / 'l'
+    ),
     'wrong_type': start('train', [SMOKE, '--config.seed=one'], folder / 'c'),
     'no_flag': start('evaluate', [SMOKE, 'only=nat_pre'], folder / 'k'),
     'no_file': start('train', ['--config=configs/absent.py'], folder / 'd'),
@@ -251,7 +254,8 @@ def mistakes(folder, trained):
   'name, words',
   [
     ('unknown_name', ["'nonsense'", 'choose of: small, smoke']),
-    ('unknown_key', ["no entry 'nonsense'"]),
+    ('unknown_key', ["no entry 'nonsense': look at the file"]),
+    ('almost_a_key', ['no entry \'num_step\': Did you mean "num_steps"']),
     ('wrong_type', ['--config.seed=one']),
     ('no_flag', ['only=nat_pre is no flag']),
     ('no_file', ['configs/absent.py']),
