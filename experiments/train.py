@@ -186,6 +186,11 @@ def _check(run) -> None:
       f'natural_weight={run.natural_weight} must be in [0, 1]: it is the share '
       'of the loss without bounds.'
     )
+  if run.method != 'certified' and (run.attacked or run.natural_weight != 1):
+    raise ValueError(
+      f'attacked={run.attacked} and natural_weight={run.natural_weight} change '
+      f'nothing with method={run.method!r}: they are for certified training.'
+    )
   devices = jax.device_count()
   if run.batch_size % devices:
     raise ValueError(

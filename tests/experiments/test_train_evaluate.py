@@ -378,3 +378,14 @@ def test_a_weight_is_a_share(weight, tmp_path):
   with pytest.raises(ValueError, match=f'natural_weight={weight} must be in'):
     train.train(config, tmp_path, 'nat')
   assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+  'change', [{'natural_weight': 0.5}, {'attacked': True}]
+)
+def test_what_only_certified_training_reads_is_refused(change, tmp_path):
+  config = digits.get_config('smoke')
+  config.runs.nat.update(change)
+  with pytest.raises(ValueError, match="nothing with method='natural'"):
+    train.train(config, tmp_path, 'nat')
+  assert not list(tmp_path.iterdir())
