@@ -18,6 +18,7 @@ import jax
 from configs import study
 from configs.paper.published import PUBLISHED
 from experiments import (
+  at_hand,
   conditions,
   multihost,
   pictures,
@@ -99,11 +100,14 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
     }
   if only or not parallel.is_first():
     return {}
+  counted = at_hand.count(config.data.name)
   results = {
     'title': config.title,
     'lead': pictures.lead(settings),
     'settings': settings,
     'codebook': None if book is None else book._asdict(),
+    'images': counted,
+    'caveats': at_hand.caveats(config.data.name, counted),
   } | publish.surroundings(config, 'evaluate', begin)
   files.write_json(workdir / 'results.json', results)
   figures = pictures.curves(config.name, settings)

@@ -17,7 +17,7 @@ from typing import Any
 from absl import flags, logging
 
 from configs.paper.published import PUBLISHED
-from experiments import program
+from experiments import at_hand, program
 from experiments.program import command_line
 from experiments.results import Entry, prefix, published_key, references
 from experiments.results_page import render
@@ -93,7 +93,8 @@ def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:
     prefix: data set, and codebook unless density: `mnist`, `mnist/medoids`.
 
   Returns:
-    `<prefix>/<setting>/<condition>` -> entry, in percent.
+    `<prefix>/<setting>/<condition>` -> entry, in percent; where only a part of
+    the data set was at hand, `<data set>/images/<split>` -> entry, in images.
   """
   tallies = {
     f'{prefix}/{setting}/{condition}{rule}': tally
@@ -101,7 +102,21 @@ def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:
     for condition, judged in about_setting['conditions'].items()
     for rule, tally in _by_rule(judged)
   }
-  return {key: entry(results, tally) for key, tally in tallies.items()}
+  found = {key: entry(results, tally) for key, tally in tallies.items()}
+  if counted := results.get('images'):
+    name = results['config']['data']['name']
+    found |= {
+      f'{name}/images/{split}': _of_images(results, *sizes)
+      for split, sizes in at_hand.missing(name, counted).items()
+    }
+  return found
+
+
+def _of_images(results, here: int, official: int) -> Entry:
+  count = {'percent': here, 'low': None, 'high': None, 'total': None}
+  return entry(results, count)._replace(
+    unit='images', target=f'{official:,} official ones'
+  )
 
 
 def commit_of(about: Mapping[str, Any]) -> str:

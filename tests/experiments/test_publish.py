@@ -190,26 +190,28 @@ def test_damaged_results_are_not_overwritten(tmp_path):
   assert path.read_text() == '{"mnist/nat'
 
 
+def evaluated(tally):
+  """Results of an evaluation with one figure."""
+  return {
+    'settings': {
+      'disc_adv_pre': {
+        'conditions': {'eps0.3/paper_a': tally._asdict() | {'gradients': 3}}
+      }
+    },
+    'preset': 'small',
+    'command': 'c',
+    'environment': {
+      'commit': 'f' * 40,
+      'dirty': True,
+      'device': 'cpu',
+      'date': 'today',
+    },
+  }
+
+
 def test_an_evaluation_becomes_entries():
   tally = counting.tally(np.arange(200) < 150)
-  found = publish.entries(
-    {
-      'settings': {
-        'disc_adv_pre': {
-          'conditions': {'eps0.3/paper_a': tally._asdict() | {'gradients': 3}}
-        }
-      },
-      'preset': 'small',
-      'command': 'c',
-      'environment': {
-        'commit': 'f' * 40,
-        'dirty': True,
-        'device': 'cpu',
-        'date': 'today',
-      },
-    },
-    'mnist',
-  )
+  found = publish.entries(evaluated(tally), 'mnist')
   assert found['mnist/disc_adv_pre/eps0.3/paper_a'] == publish.Entry(
     75.0,
     tally.low,
@@ -222,6 +224,20 @@ def test_an_evaluation_becomes_entries():
     'today',
     '%',
   )
+
+
+def test_a_part_of_a_data_set_is_told():
+  about = {
+    'images': {'train': 1_118, 'test': 12_630},
+    'config': {'data': {'name': 'gtsrb'}},
+  }
+  results = evaluated(counting.tally(np.arange(20) < 15)) | about
+  found = publish.entries(results, 'gtsrb/medoids')
+  told = found.pop('gtsrb/images/train')
+  assert list(found) == ['gtsrb/medoids/disc_adv_pre/eps0.3/paper_a']
+  assert (told.value, told.unit, told.low) == (1_118, 'images', None)
+  text = rendered({'gtsrb/images/train': told})
+  assert '| `images/train` | 1,118 images | – | 39,209 official ones |' in text
 
 
 def test_ours_stands_beside_the_papers():
