@@ -11,6 +11,7 @@ from rdefense.data.batches import (
 from rdefense.data.gtsrb import (
   gtsrb_builder,
   gtsrb_directory,
+  gtsrb_rows,
   load_gtsrb,
 )
 from rdefense.data.nips17 import (
@@ -18,17 +19,19 @@ from rdefense.data.nips17 import (
   nips17_builder,
   nips17_directory,
 )
-from rdefense.data.sources import Arrays, load, to_unit
+from rdefense.data.sources import Arrays, data_directory, load, to_unit
 
 __all__ = [
   'Arrays',
   'Batch',
   'augment',
   'batches',
+  'data_directory',
   'epoch_indices',
   'gather',
   'gtsrb_builder',
   'gtsrb_directory',
+  'gtsrb_rows',
   'load',
   'load_gtsrb',
   'load_nips17',

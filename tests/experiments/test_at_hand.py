@@ -1,20 +1,32 @@
 """Figures of a part of a data set say so; those of the whole say nothing."""
 
-import numpy as np
 import pytest
 
 from experiments import at_hand
 from rdefense import data
 
 
-def test_each_split_is_counted(monkeypatch):
-  def load(name, split):
-    images = np.zeros((3 if split == 'train' else 2, 1, 1, 1), np.uint8)
-    return data.Arrays(images, np.zeros(len(images), np.int32), 10, name)
+def test_each_split_is_counted(monkeypatch, tmp_path):
+  def rows(split, folder):
+    assert folder == data.gtsrb_directory()
+    return [(tmp_path, 0)] * (3 if split == 'train' else 2)
 
-  monkeypatch.setattr(data, 'load', load)
-  assert at_hand.count('mnist') == {'train': 3, 'test': 2}
+  monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))  # nothing is prepared
+  monkeypatch.setattr(data, 'gtsrb_rows', rows)
+  assert at_hand.count('gtsrb') == {'train': 3, 'test': 2}
   assert at_hand.count('digits') == at_hand.count('nips17') == {}
+
+
+def test_who_only_judges_needs_no_training_images(monkeypatch, tmp_path):
+  def rows(split, folder):
+    if split == 'train':
+      raise ValueError('a table is missing')
+    return [(folder, 0)] * 2
+
+  monkeypatch.setenv('TFDS_DATA_DIR', str(tmp_path))
+  monkeypatch.setattr(data, 'gtsrb_rows', rows)
+  assert at_hand.count('gtsrb') == {'test': 2}
+  assert at_hand.missing('gtsrb', {'test': 2}) == {'test': (2, 12_630)}
 
 
 @pytest.mark.parametrize('name', at_hand.OFFICIAL)
