@@ -20,12 +20,11 @@ References:
   https://arxiv.org/abs/1805.07816, sections 2 and 3.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from rdefense import checks
-from rdefense.defenses import many_codes
+from rdefense.defenses import by_code
 from rdefense.defenses.base import Defense
 from rdefense.types import Array, Key
 
@@ -39,7 +38,6 @@ __all__ = [
 ]
 
 NORMS = ('linf', 'l2', 'l1')
-_FEW_CODES = 16  # up to here all distances at once are no burden
 
 
 def _abs(x: Array) -> Array:
@@ -85,10 +83,7 @@ def soft_assignment(x: Array, codes: Array, alpha, norm: str) -> Array:
   Returns:
     An image of the shape of `x`.
   """
-  if len(codes) > _FEW_CODES:
-    return many_codes.soft(x, codes, alpha, norm)
-  weights = jax.nn.softmax(-alpha * channel_distance(x, codes, norm), axis=-1)
-  return jnp.matmul(weights, codes, precision='highest')
+  return by_code.soft(x, codes, alpha, norm)
 
 
 def nearest_code(codes, alpha=10.0, norm: str = 'linf') -> Defense:
@@ -116,14 +111,7 @@ def nearest_code(codes, alpha=10.0, norm: str = 'linf') -> Defense:
   def apply(key: Key, x: Array) -> Array:
     del key
     checks.check_channels(x, codes)
-    if len(codes) > _FEW_CODES:
-      return codes[many_codes.nearest(x, codes, norm)]
-    index = jnp.argmin(channel_distance(x, codes, norm), axis=-1)
-    out = jnp.zeros_like(x)
-    for i in range(len(codes)):
-      code = codes[i].reshape((1,) * (x.ndim - 1) + (-1,))
-      out = jnp.where((index == i)[..., None], code, out)
-    return out
+    return codes[by_code.nearest(x, codes, norm)]
 
   def surrogate(key: Key, x: Array) -> Array:
     del key

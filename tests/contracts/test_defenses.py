@@ -22,7 +22,7 @@ _CENTERS = {
   'gamma': 40.0,
 }
 _FEW = [[0.1, 0.2, 0.9], [0.8, 0.3, 0.1], [0.5, 0.9, 0.4]]
-_MANY = np.random.default_rng(1).uniform(size=(11, 3))  # looked up by gather
+_MANY = np.random.default_rng(1).uniform(size=(16, 3))  # in rounds
 
 MEMBERS = {
   'identity': defenses.identity,

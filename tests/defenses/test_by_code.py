@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rdefense.defenses import discretize, many_codes
+from rdefense.defenses import by_code, discretize
 
 NORMS = pytest.mark.parametrize('norm', discretize.NORMS)
 
@@ -15,9 +15,9 @@ def x():
   return np.random.default_rng(0).random((6, 5, 3), np.float32)
 
 
-@pytest.fixture
-def codes():
-  return np.random.default_rng(1).random((37, 3), np.float32)
+@pytest.fixture(params=(2, 37, 40))  # rounds of 1, of 1 and of 8
+def codes(request):
+  return np.random.default_rng(1).random((request.param, 3), np.float32)
 
 
 def at_once(x, codes, alpha, norm):
@@ -33,14 +33,14 @@ def test_the_nearest_is_that_of_numpy(x, codes, norm):
   distances = np.linalg.norm(
     x[..., None, :].astype(np.float64) - codes, order, axis=-1
   )
-  got = many_codes.nearest(x, codes, norm)
+  got = by_code.nearest(x, codes, norm)
   np.testing.assert_array_equal(got, distances.argmin(-1))
 
 
 def test_ties_go_to_the_lowest():
   codes = np.float32([[0.75], [0.25], [0.75], [0.5]])
   x = np.float32([[0.625], [0.375], [0.75]])
-  assert many_codes.nearest(x, codes, 'l1').tolist() == [0, 1, 0]
+  assert by_code.nearest(x, codes, 'l1').tolist() == [0, 1, 0]
 
 
 @NORMS
@@ -54,16 +54,16 @@ def test_values_and_derivatives_are_those_of_the_formula(x, codes, norm):
       )
     )
 
-  value, slopes = total(many_codes.soft)(*given)
+  value, slopes = total(by_code.soft)(*given)
   expected, expected_slopes = total(at_once)(*given)
-  # Sums of 37 codes in another order; slopes carry a factor alpha.
+  # Sums of up to 40 codes in another order; slopes carry a factor alpha.
   np.testing.assert_allclose(value, expected, rtol=1e-5)
   for slope, expected in zip(slopes, expected_slopes, strict=True):
     np.testing.assert_allclose(slope, expected, rtol=1e-3, atol=2e-4)
 
 
 def test_forward_and_reverse_agree_and_vmap_is_a_loop(x, codes):
-  soft = jax.jit(lambda x: many_codes.soft(x, codes, 20.0, 'linf'))
+  soft = jax.jit(lambda x: by_code.soft(x, codes, 20.0, 'linf'))
   direction = jnp.ones_like(x)
   _, forward = jax.jvp(soft, (x,), (direction,))
   value, back = jax.vjp(soft, x)
@@ -77,7 +77,7 @@ def test_forward_and_reverse_agree_and_vmap_is_a_loop(x, codes):
 @NORMS
 def test_at_a_code_and_far_away_slopes_are_finite(codes, norm):
   x = jnp.asarray(codes[:2])[None]
-  total = lambda x: many_codes.soft(x, codes, 1e4, norm).sum()
+  total = lambda x: by_code.soft(x, codes, 1e4, norm).sum()
   slope = jax.jit(jax.grad(total))(x)
   assert jnp.isfinite(slope).all()
 
@@ -85,7 +85,7 @@ def test_at_a_code_and_far_away_slopes_are_finite(codes, norm):
 def test_more_codes_need_no_more_memory(x):
   def temporary(num_codes):
     codes = jnp.linspace(0, 1, num_codes * 3).reshape(num_codes, 3)
-    total = lambda x: many_codes.soft(x, codes, 20.0, 'linf').sum()
+    total = lambda x: by_code.soft(x, codes, 20.0, 'linf').sum()
     compiled = jax.jit(jax.grad(total)).lower(jnp.asarray(x)).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 

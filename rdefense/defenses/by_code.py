@@ -1,9 +1,9 @@
-"""Nearest code and soft assignment where codes are many, one code at a time.
+"""Nearest code and soft assignment, one code at a time.
 
 The distances of all pixels to all codes would be k times the image, and going
-to memory and back with them is what costs. A loop over the codes keeps running
-sums instead, of the size of the image; so does the derivative, forward and
-reverse,
+to memory and back with them is what costs, even for two codes. A loop over the
+codes keeps running sums instead, of the size of the image; so does the
+derivative, forward and reverse,
 
   dg_i = -alpha E[(c_i - g_i) sum_j D_j dv_j],
 
@@ -25,7 +25,7 @@ from rdefense.types import Array
 
 __all__ = ['nearest', 'soft']
 
-_UNROLL = 8  # codes of one round: few rounds for a GPU, small code for a CPU
+_ROUNDS = (8, 4, 2, 1)  # codes: few rounds for a GPU, small code for a CPU
 
 
 def nearest(x: Array, codes: Array, norm: str) -> Array:
@@ -90,11 +90,17 @@ def _soft_jvp(norm, primals, tangents):
 
 
 def _over(codes: Array, body, start):
-  """Folds `body(number, code, carry)` over the codes."""
+  """Folds `body(number, code, carry)` over the codes.
+
+  In rounds of equal size, at least two: without a loop, or with codes left
+  after it, XLA writes channels of the derivative one by one on a CPU, four to
+  ten times slower.
+  """
   codes = jnp.asarray(codes)
+  sizes = [n for n in _ROUNDS if n < len(codes) and not len(codes) % n]
   return jax.lax.fori_loop(
     0, len(codes), lambda i, carry: body(i, codes[i], carry), start,
-    unroll=min(_UNROLL, len(codes)),
+    unroll=max(sizes, default=1),
   )  # fmt: skip
 
 
