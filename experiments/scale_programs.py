@@ -158,8 +158,12 @@ def _gradient(subject: Subject, rows: int) -> Traced:
       recipe.backward,
       deployed_margin=recipe.keep == 'best',
     )
-    keys = jax.random.split(key, len(y))
-    return jax.vmap(lambda key, x, y: oracle.evaluate(key, x, y, 0))(keys, x, y)
+
+    def one(key, x, y):
+      found = oracle.evaluate(key, x, y, 0)
+      return found, oracle.gradient(jax.random.clone(key), x, found)
+
+    return jax.vmap(one)(jax.random.split(key, len(y)), x, y)
 
   return jax.jit(gradients).trace(s.params, s.codes, s.key, s.x, s.y)
 

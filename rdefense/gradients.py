@@ -61,12 +61,14 @@ def through(
   >>> oracle = through(logits_fn, binning(2), margin)
   >>> key, z = jax.random.key(0), jnp.full((1, 1, 1), 0.6)
   >>> out = oracle.evaluate(key, z, 0, 0)
-  >>> float(out.margin), round(float(out.grad[0, 0, 0]), 3)
+  >>> grad = oracle.gradient(key, z, out)
+  >>> float(out.margin), round(float(grad[0, 0, 0]), 3)
   (0.0, 2.1)
-  >>> bool(oracle.refresh(key, z + 0.1, out)[1])  # still rounds to 1
+  >>> bool(oracle.stale(key, z + 0.1, out))  # still rounds to 1
   False
   """
   fn = differentiable(defense, backward)
+  value_of = defense.surrogate if backward == 'surrogate' else defense.apply
 
   def evaluate(key: Key, z: Array, y: Array, part: Int) -> Evaluation:
     del part
@@ -75,24 +77,28 @@ def through(
       logits = logits_fn(image)
       return loss(logits, y), logits
 
-    output, vjp = jax.vjp(lambda z: fn(key, z), z)
+    output = value_of(key, z)
     (value, logits), slope = jax.value_and_grad(objective, has_aux=True)(output)
     if backward == 'surrogate' and deployed_margin:
       same_key = jax.random.clone(key)  # the same noise twice, on purpose
       logits = logits_fn(defense.apply(same_key, z))
-    return Evaluation(value, margin(logits, y), vjp(slope)[0], output, slope)
+    return Evaluation(value, margin(logits, y), output, slope)
 
   def combine(part: Int, so_far: Evaluation, new: Evaluation) -> Evaluation:
     del part, so_far
     return new
 
-  def refresh(key: Key, z: Array, last: Evaluation):
-    output, vjp = jax.vjp(lambda z: fn(key, z), z)
-    # The deployed margin may change where the surrogate's output does not.
-    stale = (output != last.output).any() | (backward == 'surrogate')
-    return last._replace(grad=vjp(last.slope)[0]), stale
+  def gradient(key: Key, z: Array, last: Evaluation) -> Array:
+    _, vjp = jax.vjp(lambda z: fn(key, z), z)
+    return vjp(last.slope)[0]
 
-  return Oracle(evaluate, combine, refresh)
+  def stale(key: Key, z: Array, last: Evaluation) -> Array:
+    # The deployed margin may change where the surrogate's output does not.
+    if backward == 'surrogate':
+      return jnp.bool_(True)
+    return (value_of(key, z) != last.output).any()
+
+  return Oracle(evaluate, combine, gradient, stale)
 
 
 def averaged(oracle: Oracle, average: str = 'loss', chunk: int = 1) -> Oracle:
@@ -132,26 +138,32 @@ def averaged(oracle: Oracle, average: str = 'loss', chunk: int = 1) -> Oracle:
   checks.check_choice('average', average, AVERAGES)
   checks.check_at_least('chunk', chunk, 1, ': draws of one part')
 
-  def weighed(each: Evaluation) -> tuple[Array, Array]:
+  def weighed(values: Array, grads: Array) -> tuple[Array, Array]:
     """Value and gradient of one part from those of its draws."""
     if average == 'loss':
-      weights, value = jnp.full(chunk, 1 / chunk), each.value.mean()
+      weights, value = jnp.full(chunk, 1 / chunk), values.mean()
     else:
-      mean = jax.nn.logsumexp(each.value) - jnp.log(chunk)
-      weights = jax.nn.softmax(each.value)
+      mean = jax.nn.logsumexp(values) - jnp.log(chunk)
+      weights = jax.nn.softmax(values)
       if average == 'probability':
         weights, value = weights * jnp.exp(mean), jnp.exp(mean)
       else:
         value = mean
-    return value, jnp.tensordot(weights, each.grad, 1, precision='highest')
+    return value, jnp.tensordot(weights, grads, 1, precision='highest')
 
   def evaluate(key: Key, z: Array, y: Array, part: Int) -> Evaluation:
     draws = part * chunk + jnp.arange(chunk)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, draws)
-    each = jax.vmap(oracle.evaluate, (0, None, None, None))(keys, z, y, 0)
-    value, grad = weighed(each)
-    none = jnp.zeros(0)
-    return Evaluation(value, jnp.tanh(each.margin / 2).mean(), grad, none, none)
+
+    def one(key: Key) -> tuple[Evaluation, Array]:
+      draw = oracle.evaluate(key, z, y, 0)
+      same_key = jax.random.clone(key)  # the same noise twice, on purpose
+      return draw, oracle.gradient(same_key, z, draw)
+
+    each, grads = jax.vmap(one)(keys)
+    value, grad = weighed(each.value, grads)
+    mean = jnp.tanh(each.margin / 2).mean()
+    return Evaluation(value, mean, jnp.zeros(0), grad)
 
   def combine(part: Int, so_far: Evaluation, new: Evaluation) -> Evaluation:
     share = 1 / (part + 1)
@@ -163,12 +175,16 @@ def averaged(oracle: Oracle, average: str = 'loss', chunk: int = 1) -> Oracle:
       share = share * jnp.exp(new.value - value)
     else:
       value = so_far.value + share * (new.value - so_far.value)
-    grad = so_far.grad + share * (new.grad - so_far.grad)
-    mixed = new._replace(value=value, margin=margin, grad=grad)
+    slope = so_far.slope + share * (new.slope - so_far.slope)
+    mixed = new._replace(value=value, margin=margin, slope=slope)
     return jax.tree.map(lambda a, b: jnp.where(part == 0, a, b), new, mixed)
 
-  def refresh(key: Key, z: Array, last: Evaluation):
+  def gradient(key: Key, z: Array, last: Evaluation) -> Array:
     del key, z
-    return last, jnp.bool_(True)
+    return last.slope
 
-  return Oracle(evaluate, combine, refresh)
+  def stale(key: Key, z: Array, last: Evaluation) -> Array:
+    del key, z, last
+    return jnp.bool_(True)
+
+  return Oracle(evaluate, combine, gradient, stale)

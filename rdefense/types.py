@@ -43,22 +43,24 @@ class KeyedFn(Protocol):
 class Evaluation(NamedTuple):
   """What an attacker sees of the defended classifier at one point `z`.
 
-  Over several draws of a randomised defense there is no one `output`: it and
-  `slope` are empty then, and the rest are averages, see `gradients.averaged`.
+  Over several draws of a randomised defense there is no one `output`: it is
+  empty then, `slope` is the gradient with respect to `z` itself, and all are
+  averages, see `gradients.averaged`.
   """
 
   value: Array  # the attacker's loss, to be minimised: shape=(), float32
   margin: Array  # of the deployed pipeline; negative means misclassified
-  grad: Array  # gradient of `value` with respect to `z`: [H, W, C]
   output: Array  # what the defense made of `z`, the classifier's input
   slope: Array  # gradient of `value` with respect to `output`
 
 
 class Oracle(NamedTuple):
-  """Value and gradient of an attacker's loss, in a full and a cheap form.
+  """Value and gradient of an attacker's loss, the dear part on its own.
 
   A discretization often maps the next iterate to the very image it made of
-  the last one; then the classifier need not run again. A randomised defense
+  the last one; then the classifier need not run again. What is left of the
+  gradient, from the defense's output to its input, is computed once, where an
+  attack takes its step. A randomised defense
   is looked at in parts, each some draws of it: whoever runs the attack decides
   how many parts an evaluation is worth.
 
@@ -67,11 +69,14 @@ class Oracle(NamedTuple):
       classifier.
     combine: `(part, so_far, new) -> Evaluation` of parts 0 .. `part`, given
       those before it (whatever they are for part 0) and the new one.
-    refresh: `(key, z, last) -> (Evaluation, stale)`, without the classifier:
-      what `evaluate` would give if the defense's output is still that of
-      `last`; `stale` says that it is not and `evaluate` is needed.
+    gradient: `(key, z, last) -> [H, W, C]`, of the value with respect to `z`,
+      without the classifier: `last` is an evaluation at `z`, or at a point of
+      the same output, and the key is that of `z`.
+    stale: `(key, z, last) -> bool`: whether the defense's output at `z` is not
+      that of `last`, or may not be, so that `evaluate` is needed.
   """
 
   evaluate: Callable[[Key, Array, Array, Int], Evaluation]
   combine: Callable[[Int, Evaluation, Evaluation], Evaluation]
-  refresh: Callable[[Key, Array, Evaluation], tuple[Evaluation, Array]]
+  gradient: Callable[[Key, Array, Evaluation], Array]
+  stale: Callable[[Key, Array, Evaluation], Array]

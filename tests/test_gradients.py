@@ -1,5 +1,7 @@
 """Ways of differentiating against the chain rule written out in NumPy."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,6 +35,12 @@ def literal_margin_grad(x, label):
   return logits[label] - logits[rival], grad.reshape(x.shape)
 
 
+def looked(oracle, key, x, label):
+  """An evaluation, and the gradient that an attack would step along."""
+  found = oracle.evaluate(key, x, label, 0)
+  return found, oracle.gradient(jax.random.clone(key), x, found)
+
+
 # T(v) = 1 if v > 1/2, g(v) = v^2: nothing in common but the ends.
 HARD = lambda x: (x > 0.5).astype(x.dtype)
 SQUARE = Defense(lambda key, x: HARD(x), lambda key, x: x**2)
@@ -42,7 +50,8 @@ SQUARE = Defense(lambda key, x: HARD(x), lambda key, x: x**2)
 @pytest.mark.parametrize('backward', BACKWARD)
 def test_each_way_takes_value_and_jacobian_where_it_says(backward, label, key):
   oracle = gradients.through(logits_fn, SQUARE, losses.margin, backward)
-  out = jax.jit(oracle.evaluate)(key, X, label, 0)
+  look = jax.jit(functools.partial(looked, oracle))
+  out, got = look(key, X, label)
   x = X.astype(np.float64)
   at_hard = literal_margin_grad(HARD(x), label)
   at_soft = literal_margin_grad(x**2, label)
@@ -53,7 +62,7 @@ def test_each_way_takes_value_and_jacobian_where_it_says(backward, label, key):
   }[backward]
   # Sums of a dozen float32 products of numbers near 1.
   np.testing.assert_allclose(out.value, value, rtol=1e-5, atol=1e-5)
-  np.testing.assert_allclose(out.grad, grad, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(got, grad, rtol=1e-4, atol=1e-5)
   np.testing.assert_allclose(out.margin, at_hard[0], rtol=1e-5, atol=1e-5)
 
 
@@ -62,12 +71,12 @@ def test_without_a_defense_every_way_is_the_plain_gradient(backward, key):
   oracle = gradients.through(
     logits_fn, identity(), losses.cross_entropy, backward
   )
-  out = oracle.evaluate(key, X, 1, 0)
+  out, got = looked(oracle, key, X, 1)
   value, grad = jax.value_and_grad(
     lambda x: losses.cross_entropy(logits_fn(x), 1)
   )(X)
   np.testing.assert_allclose(out.value, value, rtol=1e-6)
-  np.testing.assert_allclose(out.grad, grad, rtol=1e-5, atol=1e-7)
+  np.testing.assert_allclose(got, grad, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize('backward', BACKWARD)
@@ -83,35 +92,37 @@ def test_the_margin_is_that_of_the_deployed_pipeline(backward, key):
 def test_deployed_and_surrogate_see_the_same_noise(backward, key):
   noisy = lambda key, x: x + jax.random.normal(key, x.shape)
   defense = Defense(lambda key, x: noisy(key, x), lambda key, x: noisy(key, x))
-  evaluate = gradients.through(
-    logits_fn, defense, losses.margin, backward
-  ).evaluate
+  oracle = gradients.through(logits_fn, defense, losses.margin, backward)
+  look = functools.partial(looked, oracle)
   keys = jax.random.split(key, 3)
   # Eager and mapped, both under the checker of key reuse.
-  out = jax.jit(jax.vmap(evaluate, (0, None, None, None)))(keys, X, 0, 0)
+  out, grads = jax.jit(jax.vmap(look, (0, None, None)))(keys, X, 0)
   np.testing.assert_allclose(out.value, out.margin, rtol=1e-5, atol=1e-6)
   assert len(np.unique(out.margin)) == 3
-  one = evaluate(jax.random.clone(keys)[0], X, 0, 0)
-  np.testing.assert_allclose(one.grad, out.grad[0], rtol=1e-4, atol=1e-5)
+  _, grad = look(jax.random.clone(keys)[0], X, 0)
+  np.testing.assert_allclose(grad, grads[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('backward', BACKWARD)
-def test_refresh_is_evaluate_where_the_discretized_image_stays(backward, key):
+def test_an_old_evaluation_serves_where_the_discretized_image_stays(
+  backward, key
+):
   oracle = gradients.through(logits_fn, SQUARE, losses.margin, backward)
-  refresh, evaluate = jax.jit(oracle.refresh), jax.jit(oracle.evaluate)
-  last = evaluate(key, X, 1, 0)
+  look = jax.jit(functools.partial(looked, oracle))
+  stale, gradient = jax.jit(oracle.stale), jax.jit(oracle.gradient)
+  last, last_grad = look(key, X, 1)
   same = np.where(X > 0.5, np.maximum(0.9 * X, 0.55), 0.9 * X).astype('f')
-  got, stale = refresh(key, same, last)
   # T(x) stays, g(x) does not.
-  assert stale == (backward == 'surrogate')
-  if not stale:
-    expected = evaluate(key, same, 1, 0)
-    np.testing.assert_allclose(got.grad, expected.grad, rtol=1e-5, atol=1e-7)
-    np.testing.assert_array_equal(got.margin, expected.margin)
-    assert (backward == 'identity') == np.array_equal(got.grad, last.grad)
-  assert refresh(key, 1 - X, last)[1]
+  assert stale(key, same, last) == (backward == 'surrogate')
+  if backward != 'surrogate':
+    got = gradient(key, same, last)
+    expected, grad = look(key, same, 1)
+    np.testing.assert_allclose(got, grad, rtol=1e-5, atol=1e-7)
+    np.testing.assert_array_equal(last.margin, expected.margin)
+    assert (backward == 'identity') == np.array_equal(got, last_grad)
+  assert stale(key, 1 - X, last)
   # A surrogate's output says nothing about the deployed margin.
-  assert refresh(key, X, last)[1] == (backward == 'surrogate')
+  assert stale(key, X, last) == (backward == 'surrogate')
 
 
 def test_defended_is_the_classifier_after_apply(key):
@@ -163,7 +174,7 @@ def in_parts(oracle, key, label, num_parts):
   for part in range(num_parts):
     new = oracle.evaluate(jax.random.clone(key), X, label, part)
     out = oracle.combine(part, out, new)
-  return out
+  return out, oracle.gradient(key, X, out)
 
 
 @pytest.mark.parametrize('average', gradients.AVERAGES)
@@ -173,16 +184,16 @@ def test_an_average_in_parts_is_the_gradient_of_the_average(
 ):
   single = gradients.through(logits_fn, NOISY, losses.cross_entropy)
   oracle = gradients.averaged(single, average, chunk)
-  out = in_parts(oracle, key, 1, 6 // chunk)
+  out, got = in_parts(oracle, key, 1, 6 // chunk)
   value, grad = literal_average(average, key, 1, 6)
   np.testing.assert_allclose(out.value, value, rtol=1e-5)
-  np.testing.assert_allclose(out.grad, grad, rtol=1e-4, atol=1e-6)
+  np.testing.assert_allclose(got, grad, rtol=1e-4, atol=1e-6)
 
 
 def test_the_margin_of_an_average_is_between_probabilities(key):
   two = lambda x: logits_fn(x)[:2]
   single = gradients.through(two, NOISY, losses.cross_entropy)
-  out = in_parts(gradients.averaged(single, 'loss', 2), key, 1, 2)
+  out, _ = in_parts(gradients.averaged(single, 'loss', 2), key, 1, 2)
   each = [
     jax.nn.softmax(two(NOISY.apply(jax.random.fold_in(key, i), X)))
     for i in range(4)
@@ -196,10 +207,10 @@ def test_an_average_of_lost_draws_has_a_finite_gradient(key):
   sure = lambda x: jnp.stack([0.0 * x.sum(), 300.0 + x.sum()])
   single = gradients.through(sure, NOISY, losses.cross_entropy)
   for average in gradients.AVERAGES:
-    out = in_parts(gradients.averaged(single, average, 2), key, 0, 3)
-    assert np.isfinite(out.grad).all() and np.isfinite(out.value)
+    out, grad = in_parts(gradients.averaged(single, average, 2), key, 0, 3)
+    assert np.isfinite(grad).all() and np.isfinite(out.value)
     if average != 'probability':
-      np.testing.assert_allclose(out.grad, -1.0, rtol=1e-4)
+      np.testing.assert_allclose(grad, -1.0, rtol=1e-4)
 
 
 def test_an_average_is_always_stale(key):
@@ -207,7 +218,7 @@ def test_an_average_is_always_stale(key):
     gradients.through(logits_fn, identity(), losses.margin)
   )
   last = oracle.evaluate(key, X, 1, 0)
-  assert oracle.refresh(key, X, last)[1]
+  assert oracle.stale(key, X, last)
 
 
 @pytest.mark.parametrize(

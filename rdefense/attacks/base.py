@@ -1,4 +1,4 @@
-"""What an attack is: four pure functions on one example, and their loop."""
+"""What an attack is: five pure functions on one example, and their loop."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -42,11 +42,12 @@ class AttackInfo(NamedTuple):
 class Attack(NamedTuple):
   """An iterative attack on one example.
 
-  A step is a `move`, which is cheap, and an `evaluate`, which runs the
-  classifier and is skipped where the move says so: where the discretized
-  image is still the same, or the example is done. Both get the key of the
-  iterate they are about, so that they see the same noise. Against a randomised
-  defense an evaluation has several parts, each some draws.
+  A step is a `move`, which is cheap; an `evaluate`, which runs the classifier
+  and is skipped where the move says so: where the discretized image is still
+  the same, or the example is done; and a `pull` of the gradient back through
+  the defense. All get the key of the iterate they are about, so that they see
+  the same noise. Against a randomised defense an evaluation has several parts,
+  each some draws.
 
   Attributes:
     init: `(key, x, y) -> state` at the first iterate, yet to be evaluated;
@@ -54,9 +55,10 @@ class Attack(NamedTuple):
     move: `(key, state, x) -> (state, stale)`, to the next iterate; `stale`
       says that the state needs `evaluate`.
     evaluate: `(key, state, x, y, part) -> (state, AttackInfo)`, at the iterate
-      of the state. The state holds what the next step needs, value and
-      gradient included, so that T steps cost T + 1 gradients and the last one
-      counts.
+      of the state.
+    pull: `(key, state) -> state`, after the evaluation, or none. The state
+      then holds what the next step needs, value and gradient included, so that
+      T steps cost T + 1 gradients and the last one counts.
     outcome: `(state, x) -> Outcome`.
   """
 
@@ -65,6 +67,7 @@ class Attack(NamedTuple):
   evaluate: Callable[
     [Key, PyTree, Array, Array, Int], tuple[PyTree, AttackInfo]
   ]
+  pull: Callable[[Key, PyTree], PyTree]
   outcome: Callable[[PyTree, Array], Outcome]
 
 
@@ -88,7 +91,7 @@ def iterate_key(key: Key, i: Int) -> Key:
 def begin(
   attack: Attack, key: Key, x: Array, y: Array, num_parts: int = 1
 ) -> tuple[PyTree, AttackInfo]:
-  """The state of one example at its start, evaluated.
+  """The state of one example at its start, evaluated and pulled.
 
   Args:
     attack: the attack.
@@ -98,7 +101,9 @@ def begin(
     num_parts: of the evaluation.
   """
   state = attack.init(start_key(key), x, y)
-  return _evaluate(attack, iterate_key(key, 0), state, x, y, num_parts)
+  key = iterate_key(key, 0)
+  state, info = _evaluate(attack, key, state, x, y, num_parts)
+  return attack.pull(jax.random.clone(key), state), info
 
 
 def step(
@@ -110,7 +115,7 @@ def step(
   y: Array,
   num_parts: int = 1,
 ) -> tuple[PyTree, AttackInfo, Array]:
-  """To iterate `i` of one example: a move, then the evaluation it needs.
+  """To iterate `i` of one example: move, the evaluation it needs, pull.
 
   Args:
     attack: the attack.
@@ -126,9 +131,11 @@ def step(
   """
   key = iterate_key(key, i)
   moved, stale = attack.move(key, state, x)
-  same_key = jax.random.clone(key)  # the same noise twice, on purpose
+  same_key = jax.random.clone(key)  # the same noise again, on purpose
   evaluated, info = _evaluate(attack, same_key, moved, x, y, num_parts)
-  return select(stale, evaluated, moved), info, stale
+  same_key = jax.random.clone(key)
+  state = attack.pull(same_key, select(stale, evaluated, moved))
+  return state, info, stale
 
 
 def _evaluate(attack, key, state, x, y, num_parts):

@@ -93,6 +93,7 @@ def pieces(make_attack, where: Layout) -> Pieces:
     attack = make_attack(operands)
 
     def one(key, x, state):
+      state = attack.pull(iterate_key(key, i - 1), state)
       state, stale = attack.move(iterate_key(key, i), state, x)
       return state, stale, attack.outcome(state, x).done
 
@@ -118,13 +119,21 @@ def pieces(make_attack, where: Layout) -> Pieces:
 
       state, _ = begin(attack, key, x, y, num_parts)
       carry = state, jnp.full_like(y, num_parts)
-      return jax.lax.scan(body, carry, jnp.arange(1, num_steps + 1))[0]
+      steps = jnp.arange(1, num_steps + 1)
+      (state, count), _ = jax.lax.scan(body, carry, steps)
+      outcome = attack.outcome(state, x)
+      return outcome.z, outcome.margin, count
 
     return over_examples(one)(key, index, x, y)
 
-  def read(operands, x, state):
-    outcome = jax.vmap(make_attack(operands).outcome)(state, x)
-    return outcome.z, outcome.margin
+  def read(operands, key, index, x, i, state):
+    attack = make_attack(operands)
+
+    def one(key, x, state):
+      outcome = attack.outcome(attack.pull(iterate_key(key, i), state), x)
+      return outcome.z, outcome.margin
+
+    return over_examples(one)(key, index, x, state)
 
   copied, split = where.copied, where.split
   shared, rows = (copied, copied), (split, split)
@@ -141,7 +150,7 @@ def pieces(make_attack, where: Layout) -> Pieces:
       donate_argnums=8,
     ),
     jit(scan, (*shared, *rows, split), static_argnums=(0, 1)),
-    jit(read, (copied, split, split)),
+    jit(read, (*shared, split, split, copied, split)),
   )
 
 
@@ -218,7 +227,8 @@ def batch_attack(
     state = compiled.start(operands, key, index, x, y)
     stale = jax.device_put(everything, split)
     rows = np.arange(count if compact else len(x))
-    state = evaluate(state, np.int32(0), stale, rows)
+    i = np.int32(0)
+    state = evaluate(state, i, stale, rows)
     evaluations = np.full(len(x), num_parts, np.int32)
     for i in map(np.int32, range(1, num_steps + 1)):
       state, stale, done = compiled.move(operands, key, index, x, i, state)
@@ -229,7 +239,8 @@ def batch_attack(
       rows = np.flatnonzero(needed[:count]) if compact else rows
       if rows.size:
         state = evaluate(state, i, stale, rows)
-    return state, evaluations
+    read = compiled.read(operands, key, index, x, i, state)
+    return (*read, evaluations)
 
   def attack_batch(
     operands, key: Key, num_steps: int, index, x, y, active, num_parts: int = 1
@@ -249,13 +260,10 @@ def batch_attack(
     operands, key = jax.device_put((operands, key), where.copied)
     data = jax.device_put((index[chosen], x[chosen], y[chosen]), split)
     if loop == 'scan':
-      state, evaluations = compiled.scan(*counts, operands, key, *data)
+      results = compiled.scan(*counts, operands, key, *data)
     else:
-      state, evaluations = host(operands, key, counts, data, len(rows), len(x))
-    results = jax.device_get(
-      (*compiled.read(operands, data[1], state), evaluations)
-    )
-    for to, result in zip(out, results, strict=True):
+      results = host(operands, key, counts, data, len(rows), len(x))
+    for to, result in zip(out, jax.device_get(results), strict=True):
       to[rows] = result[: len(rows)]
     return out
 

@@ -63,6 +63,7 @@ class PGDState(NamedTuple):
 
   z: Array  # current iterate, [H, W, C]
   evaluation: Evaluation  # at `z`
+  grad: Array  # of its value there, [H, W, C]
   opt_state: optax.OptState
   best_z: Array  # the iterate of smallest margin before `z`, [H, W, C]
   best_margin: Array  # shape=(), float32
@@ -103,7 +104,9 @@ def pgd(
     shapes = jax.eval_shape(oracle.evaluate, key, z, y, 0)
     nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
     nothing = nothing._replace(margin=jnp.float32(jnp.inf))
-    return PGDState(z, nothing, tx.init(z), z, nothing.margin)
+    return PGDState(
+      z, nothing, jnp.zeros_like(z), tx.init(z), z, nothing.margin
+    )
 
   def settle(state: PGDState) -> tuple[Array, Array]:
     margin = state.evaluation.margin
@@ -112,16 +115,17 @@ def pgd(
     return best_z, jnp.minimum(margin, state.best_margin)
 
   def advance(state: PGDState, x: Array) -> tuple[Array, optax.OptState]:
-    last = state.evaluation
+    value, grad = state.evaluation.value, state.grad
     updates, opt_state = tx.update(
-      last.grad, state.opt_state, state.z, value=last.value, grad=last.grad
+      grad, state.opt_state, state.z, value=value, grad=grad
     )
     return threat.project(optax.apply_updates(state.z, updates), x), opt_state
 
   def move(key: Key, state: PGDState, x: Array) -> tuple[PGDState, Array]:
     z, opt_state = advance(state, x)
-    evaluation, stale = oracle.refresh(key, z, state.evaluation)
-    return PGDState(z, evaluation, opt_state, *settle(state)), stale
+    last = state.evaluation
+    moved = PGDState(z, last, state.grad, opt_state, *settle(state))
+    return moved, oracle.stale(key, z, last)
 
   def evaluate(key: Key, state: PGDState, x: Array, y: Array, part: Int):
     new = oracle.evaluate(key, state.z, y, part)
@@ -130,6 +134,10 @@ def pgd(
       evaluation.value, evaluation.margin, threat.distance(state.z, x)
     )
     return state._replace(evaluation=evaluation), info
+
+  def pull(key: Key, state: PGDState) -> PGDState:
+    grad = oracle.gradient(key, state.z, state.evaluation)
+    return state._replace(grad=grad)
 
   def outcome(state: PGDState, x: Array) -> Outcome:
     match keep:
@@ -141,7 +149,7 @@ def pgd(
         z, margin = advance(state, x)[0], state.evaluation.margin
     return Outcome(z, margin, jnp.zeros_like(margin, bool))
 
-  return Attack(init, move, evaluate, outcome)
+  return Attack(init, move, evaluate, pull, outcome)
 
 
 def steepest(norm: str, step_size) -> optax.GradientTransformation:

@@ -30,7 +30,7 @@ def stop_when_fooled(attack: Attack) -> Attack:
     last = attack.outcome(state, x)
     return last._replace(done=last.margin < 0)
 
-  return Attack(attack.init, move, attack.evaluate, outcome)
+  return Attack(attack.init, move, attack.evaluate, attack.pull, outcome)
 
 
 def restarts(attack: Attack, num: int) -> Attack:
@@ -64,12 +64,15 @@ def restarts(attack: Attack, num: int) -> Attack:
       keys(key), state, x, y, part
     )
 
+  def pull(key: Key, state: PyTree) -> PyTree:
+    return jax.vmap(attack.pull)(keys(key), state)
+
   def outcome(state: PyTree, x: Array) -> Outcome:
     each = jax.vmap(attack.outcome, (0, None))(state, x)
     best = jnp.argmin(each.margin)
     return jax.tree.map(lambda a: a[best], each)
 
-  return Attack(init, move, evaluate, outcome)
+  return Attack(init, move, evaluate, pull, outcome)
 
 
 def over_examples(fn: Callable) -> Callable:

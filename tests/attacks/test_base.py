@@ -36,28 +36,34 @@ def diary():
     return jax.random.bits(key, (), jnp.uint32)
 
   def init(key, x, y):
-    return {'start': bits(key), 'moves': jnp.zeros(3, jnp.uint32), 'i': -100}
+    none = jnp.zeros(4, jnp.uint32)
+    return {'start': bits(key), 'moves': none, 'pulls': none, 'i': -100}
 
   def move(key, state, x):
-    moves = state['moves'].at[state['i']].set(bits(key))
-    state = state | {'moves': moves, 'i': state['i'] + 1}
-    return state, jnp.bool_(False)
+    i = state['i'] + 1
+    moves = state['moves'].at[i].set(bits(key))
+    return state | {'moves': moves, 'i': i}, jnp.bool_(False)
 
   def evaluate(key, state, x, y, part):
     nothing = jnp.float32(0)
     return state | {'i': state['i'] + 100}, AttackInfo(*(nothing,) * 3)
 
+  def pull(key, state):
+    return state | {'pulls': state['pulls'].at[state['i']].set(bits(key))}
+
   def outcome(state, x):
     return Outcome(state, jnp.float32(0), jnp.bool_(False))
 
-  return Attack(init, move, evaluate, outcome)
+  return Attack(init, move, evaluate, pull, outcome)
 
 
 def test_start_and_steps_have_keys_of_their_own(key):
   outcome, _ = jax.jit(run(diary(), 3))(key, X, 0)
-  keys = [start_key(key), *(iterate_key(key, i) for i in (1, 2, 3))]
-  expected = [int(jax.random.bits(k, (), jnp.uint32)) for k in keys]
-  assert [int(outcome.z['start']), *outcome.z['moves'].tolist()] == expected
+  keys = [start_key(key), *(iterate_key(key, i) for i in range(4))]
+  start, *expected = [int(jax.random.bits(k, (), jnp.uint32)) for k in keys]
+  assert outcome.z['start'] == start
+  assert outcome.z['pulls'].tolist() == expected
+  assert outcome.z['moves'].tolist() == [0, *expected[1:]]
   assert len(set(expected)) == 4
 
 

@@ -227,7 +227,7 @@ def test_compiled_pieces_hold_no_communication():
     'move': (operands, key, index, x, i, state),
     'evaluate': (operands, key, index, x, y, stale, i, i, state),
     'scan': (2, 3, operands, key, index, x, y),
-    'read': (operands, x, state),
+    'read': (operands, key, index, x, i, state),
   }
   assert set(calls) == set(pieces._fields)
   for name, arguments in calls.items():
