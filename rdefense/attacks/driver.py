@@ -93,6 +93,7 @@ def pieces(make_attack, where: Layout) -> Pieces:
     attack = make_attack(operands)
 
     def one(key, x, state):
+      # That of the step before, here, so that it is no program of its own.
       state = attack.pull(iterate_key(key, i - 1), state)
       state, stale = attack.move(iterate_key(key, i), state, x)
       return state, stale, attack.outcome(state, x).done
