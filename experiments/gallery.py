@@ -22,6 +22,7 @@ from configs.paper.catalogue import CATALOGUE, Job
 from configs.paper.published import PUBLISHED
 from experiments import (
   certificates,
+  conclusions,
   coverage,
   hardness_report,
   journal,
@@ -98,6 +99,8 @@ def write(
     ),
     *wrong,
     *sections,
+    ('heading', 2, 'What the papers conclude, by docs/results.json'),
+    ('table', conclusions.HEADER, conclusions.lines(told['published'])),
     *_others(root, seen),
   ]
   page = document.page('Reports', blocks)

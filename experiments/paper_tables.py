@@ -5,17 +5,18 @@ attack of the natural or adversarial model behind T and of the one re-trained
 there. What has not been run yet stays empty.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from etils.epath import Path
-from scipy import stats
 
 from configs.paper import catalogue, published
+from configs.paper.claims import CLAIMS
 from configs.paper.tables import TABLES
+from experiments import conclusions
 from rdefense import counting, document, files, pages, plots
 
-__all__ = ['Row', 'conclusions', 'rows', 'write_table']
+__all__ = ['Row', 'rows', 'write_table']
 
 _BASES = {'nat': 'natural', 'adv': 'adversarial'}
 _COLUMNS = (
@@ -84,47 +85,27 @@ def _tally(results, setting: str, condition: str):
   return settings.get(setting, {'conditions': {}})['conditions'].get(condition)
 
 
-def conclusions(dataset: str, found: list[Row]) -> Iterator[str]:
-  """What the paper concludes, each in one sentence with our figure.
-
-  Args:
-    dataset: that the rows are of.
-    found: rows of one table.
-  """
-  bare = {row.base: row for row in found if not row.num_codes}
-  behind = [row for row in found if row.num_codes and _pairs(row)]
-  for base, name in _BASES.items():
-    mine = [row for row in behind if row.base == base]
-    if not mine or base not in bare or not _pairs(bare[base]):
-      continue
-    accuracy, robust = _pairs(bare[base])[0]
-    best = max(mine, key=lambda row: _pairs(row)[-1][1])
-    clean, attacked = _pairs(best)[-1]
-    yield (
-      f'{dataset}, {name} model: without codes {robust:.1f}% survive the '
-      f'published attack ({accuracy:.1f}% clean); the best of {len(mine)} '
-      f'codebooks, {best.num_codes} codes, leaves {attacked:.1f}% '
-      f'({clean:.1f}% clean).'
+def _concluded(root, dataset: str) -> list[tuple[str, ...]]:
+  """What can be told by now of the paper's conclusions on a data set."""
+  found = {
+    key: {'value': ours['percent'], 'low': ours['low'], 'high': ours['high']}
+    for what, table in catalogue.TABLE_OF.items()
+    for owner in dict.fromkeys((dataset, 'mnist'))  # some compare with MNIST
+    for row in rows(root, what, owner)
+    for key, ours in zip(
+      published.row_keys(table, owner, row.base, row.num_codes),
+      row.ours,
+      strict=False,  # not everything is re-trained
     )
-    if len(mine) >= 4:
-      numbers = [row.num_codes for row in mine]
-      shares = [_pairs(row)[0][1] for row in mine]
-      rank = stats.spearmanr(numbers, shares).statistic
-      way = 'less' if rank < 0 else 'more'
-      yield (
-        f'{dataset}, {name} model behind T, unchanged: more codes, {way} '
-        f'robustness (rank correlation {rank:+.2f} over k = '
-        f'{", ".join(map(str, numbers))}).'
-      )
-
-
-def _pairs(row: Row) -> list[tuple[float, float]]:
-  """Clean and attacked, of the unchanged and the re-trained model."""
-  return [
-    (clean['percent'], attacked['percent'])
-    for clean, attacked in zip(row.ours[::2], row.ours[1::2], strict=True)
-    if clean and attacked
+    if ours
+  }
+  told = [
+    claim
+    for claim in CLAIMS
+    if claim.dataset == dataset
+    and conclusions.judged(claim, found).verdict != 'not measured'
   ]
+  return conclusions.lines(found, told)
 
 
 def write_table(root, what: str, dataset: str) -> Path | None:
@@ -152,13 +133,17 @@ def write_table(root, what: str, dataset: str) -> Path | None:
       'published, which is no worst case: the report of each study has the '
       '`adaptive` attack too. ' + _preset(runs),
     ),
-    *(('paragraph', sentence) for sentence in conclusions(dataset, found)),
     (
       'table',
       ('model', 'codes', *_COLUMNS, 'images'),
       [_line(row) for row in found],
     ),
   ]
+  if told := _concluded(root, dataset):
+    blocks += [
+      ('heading', 2, 'What the paper concludes'),
+      ('table', conclusions.HEADER, told),
+    ]
   figures = {}
   for base, name in _BASES.items():
     curves, printed = _curves(found, base)

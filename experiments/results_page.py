@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import re
 from typing import Any
 
-from experiments import coverage
+from experiments import conclusions, coverage
 from experiments.results import (
   Entry,
   is_discretized,
@@ -33,9 +33,10 @@ def render(
     published: the paper's key -> (percent, source).
 
   Returns:
-    Markdown: what has been measured of each table and figure; then a table for
-    each first part of the keys, rows in the order of the six settings where
-    they are of those; commands and commits below.
+    Markdown: what has been measured of each table and figure; what of the
+    papers' conclusions holds; then a table for each first part of the keys,
+    rows in the order of the six settings where they are of those; commands and
+    commits below.
   """
   groups: dict[str, list[str]] = {}
   for key in results:
@@ -64,7 +65,14 @@ def render(
     'prints are among them. `python -m experiments.reproduce --what=NAME` runs '
     'what is missing.',
     _table(coverage.HEADER, coverage.lines(results)),
-    *(['Figures: ' + ', '.join(contents) + '.'] if groups else []),
+    '## What the papers conclude',
+    'Each conclusion by the figures that are measured, and by those that the '
+    'paper prints. It holds, or does not, where the intervals of both sides '
+    'leave no doubt, or the exact test of a rank correlation leaves 5%; the '
+    'best of several figures is somewhat flattered.',
+    _table(conclusions.HEADER, conclusions.lines(results)),
+    '## All figures',
+    *([', '.join(contents) + '.'] if groups else []),
   ]
   for group, keys in sorted(groups.items()):
     keys = sorted(keys, key=order)

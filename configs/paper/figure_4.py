@@ -21,8 +21,8 @@ from configs.paper import table_2a
 
 _NOISES = (4, 8, 16, 32, 48, 64)  # of 255; at 0 both are no defense
 _NOISE = 32 / 255  # sigma = tau
-_NUM_CENTERS = (2, 3, 5, 10, 20)
-_NUM_DRAWS = (1, 3, 10, 30, 100)
+NUM_CENTERS = (2, 3, 5, 10, 20)
+NUM_DRAWS = (1, 3, 10, 30, 100)
 _CERTIFIED = tuple(
   level / 255
   for level in (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2)
@@ -48,7 +48,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.attacks = ml_collections.ConfigDict(
       {
         f'copies{n}': attack | {'num_draws': min(n, 2) if smoke else n}
-        for n in (_NUM_DRAWS[:2] if smoke else _NUM_DRAWS)
+        for n in (NUM_DRAWS[:2] if smoke else NUM_DRAWS)
       }
     )
     config.strip.attack = 'copies1'
@@ -86,7 +86,7 @@ def _centers() -> dict:
       table_2a.randomized(_NOISE, k)['randmix'][0],
       f'{k} centres',
     )
-    for k in _NUM_CENTERS
+    for k in NUM_CENTERS
   }
 
 

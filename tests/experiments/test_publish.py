@@ -42,7 +42,7 @@ def rendered(new):
 def line(text, *words):
   (found,) = [
     row
-    for row in text.partition('Figures: ')[2].splitlines()
+    for row in text.partition('## All figures')[2].splitlines()
     if row.startswith('|') and all(word in row for word in words)
   ]
   return [cell.strip() for cell in found.strip('|').split(' | ')]
@@ -341,7 +341,7 @@ def test_the_page_begins_with_what_has_been_measured():
       'benchmark/speed': entry(),
     }
   )
-  table = text.partition('## What has been')[2].partition('\nFigures: ')[0]
+  table = text.partition('## What has been')[2].partition('\n## ')[0]
   rows = [
     row.strip('| ').split(' | ')
     for row in table.splitlines() if row.startswith('| `')

@@ -168,6 +168,14 @@ def test_a_table_shows_ours_beside_the_papers(tmp_path):
   assert text.count('75.00') == 8
   for value in ('98.81, −23.81', '75.43, −0.43', '98.99', '92.20'):
     assert value in text
+  assert 'What the paper concludes' not in text  # nothing to compare with
+  bare = published.row_keys('Table III', 'mnist', 'nat', 0)
+  files.write_json(tmp_path / 'mnist' / 'results.json', results(bare))
+  page = paper_tables.write_table(tmp_path, 'table3', 'mnist')
+  for suffix in ('.md', '.html'):
+    text = page.with_suffix(suffix).read_text()
+    assert 'natural model: codes in front make it more robust' in text
+    assert 'not told apart' in text and 'adversarial model:' not in text
 
 
 def test_a_bucket_gets_the_same_runs(tmp_path, bucket, capsys):

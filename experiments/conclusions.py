@@ -1,0 +1,187 @@
+"""What both papers conclude, judged by figures: theirs, and what we measured.
+
+A claim of `configs/paper/claims.py` holds, or does not, where the intervals of
+what it compares leave no doubt; otherwise its sides are not told apart. Where
+a side is the best of several figures its interval is that of the best one, so
+that of many close ones the best is somewhat flattered.
+
+>>> judged(CLAIMS[0], {}).verdict
+'not measured'
+"""
+
+from collections.abc import Iterable, Mapping
+import fnmatch
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from configs.paper.claims import CLAIMS, Claim, Side, Trend
+from configs.paper.published import PUBLISHED
+from experiments.results import published_key
+
+__all__ = ['HEADER', 'Conclusion', 'judged', 'lines']
+
+HEADER = (
+  'data set',
+  'conclusion',
+  'source',
+  'attack',
+  'ours',
+  'verdict',
+  'the paper',
+)
+_FEWEST = 4  # figures that a trend needs: of three, all orders are likely
+_LEVEL = 0.05  # of the exact one-sided test of a trend
+
+
+class Conclusion(NamedTuple):
+  """What figures say about a claim; `verdict` is one of four."""
+
+  sentence: str
+  verdict: str
+
+
+class _Best(NamedTuple):
+  """Of a side: the difference or the figure itself, and what it is made of."""
+
+  value: float
+  low: float
+  high: float
+  sentence: str
+
+
+def lines(
+  results: Mapping[str, Mapping[str, Any]],
+  claims: Iterable[Claim | Trend] = CLAIMS,
+) -> list[tuple[str, ...]]:
+  """A row of `HEADER` for each claim.
+
+  Args:
+    results: key -> fields of `Entry`, as docs/results.json holds them.
+    claims: to judge.
+  """
+  paper = {
+    key: {'value': value, 'low': value, 'high': value}
+    for key, (value, _) in PUBLISHED.items()
+  }
+  rows: list[tuple[str, ...]] = []
+  for claim in claims:
+    ours, theirs = judged(claim, results), judged(claim, paper)
+    printed = '–' if theirs.verdict == 'not measured' else theirs.sentence
+    rows.append(
+      (
+        claim.dataset, claim.text, claim.source, claim.attack,
+        ours.sentence or '–', ours.verdict, printed,
+      )
+    )  # fmt: skip
+  return rows
+
+
+def judged(
+  claim: Claim | Trend, results: Mapping[str, Mapping[str, Any]]
+) -> Conclusion:
+  """Judges one claim.
+
+  Args:
+    claim: of `configs.paper.claims`.
+    results: key -> fields of `Entry`, of ours or of a paper.
+
+  Returns:
+    The figures in one sentence ('' where there are none) and whether the claim
+    `holds`, `does not hold`, is `not told apart`, or was `not measured`.
+  """
+  found = {published_key(key): fields for key, fields in results.items()}
+  if isinstance(claim, Trend):
+    return _trend(claim, found)
+  higher, lower = (_side(side, found) for side in (claim.higher, claim.lower))
+  if higher is None or lower is None:
+    return Conclusion('', 'not measured')
+  sentence = f'{higher.sentence} against {lower.sentence}'
+  return Conclusion(
+    sentence, _verdict(higher.low - lower.high, higher.high - lower.low)
+  )
+
+
+def _verdict(low: float, high: float) -> str:
+  """Of a difference that lies between these ends."""
+  if low > 0:
+    return 'holds'
+  return 'does not hold' if high < 0 else 'not told apart'
+
+
+def _side(side: Side, found) -> _Best | None:
+  best = _best(side.best, found)
+  if not side.less or best is None:
+    return best
+  less = _best(side.less, found)
+  if less is None:
+    return None
+  value = best.value - less.value
+  return _Best(
+    value,
+    best.low - less.high,
+    best.high - less.low,
+    f'{value:+.1f} points ({less.sentence} to {best.sentence})',
+  )
+
+
+def _best(patterns, found) -> _Best | None:
+  """The highest of all figures with such keys."""
+  keys = [
+    key
+    for pattern in patterns
+    for key in sorted(fnmatch.filter(found, pattern))
+  ]
+  if not keys:
+    return None
+  key = max(keys, key=lambda key: found[key]['value'])
+  value, low, high = (found[key][name] for name in ('value', 'low', 'high'))
+  interval = '' if low == high else f' [{low:.1f}, {high:.1f}]'
+  of = '' if len(keys) == 1 else f' ({_owner(key)}, best of {len(keys)})'
+  return _Best(value, low, high, f'{value:.1f}%{interval}{of}')
+
+
+def _owner(key: str) -> str:
+  """What a figure is of: its codebook, its setting.
+
+  >>> _owner('mnist/density/disc_adv_pre/eps0.3/paper_a')
+  'density, disc_adv_pre'
+  >>> _owner('nips17/randmix/eps1/paper_b')
+  'randmix'
+  """
+  return ', '.join(key.split('/')[1:-2])
+
+
+def _trend(claim: Trend, found) -> Conclusion:
+  there = {k: key for k, key in claim.figures.items() if key in found}
+  if len(there) < _FEWEST:
+    return Conclusion('', 'not measured')
+  values = np.array([found[key]['value'] for key in there.values()])
+  ranks = stats.rankdata(values)
+  if len(set(ranks)) == 1:
+    return Conclusion('all figures are the same', 'not told apart')
+  rank, chance = _rank_test(ranks, claim.rise)
+  _, chance_of_other = _rank_test(ranks, not claim.rise)
+  listed = ', '.join(
+    f'{k}: {v:.1f}' for k, v in zip(there, values, strict=True)
+  )
+  sentence = f'{listed} (rank correlation {rank:+.2f}, p = {chance:.2g})'
+  verdict = 'holds' if chance <= _LEVEL else 'not told apart'
+  if chance_of_other <= _LEVEL:
+    verdict = 'does not hold'
+  return Conclusion(sentence, verdict)
+
+
+def _rank_test(ranks: np.ndarray, rise: bool) -> tuple[float, float]:
+  """Spearman's correlation with 1, 2, ... and its exact one-sided p."""
+  order = np.arange(1.0, len(ranks) + 1)
+  found = stats.permutation_test(
+    (ranks,),
+    lambda drawn, axis=-1: np.sum(drawn * order, axis=axis),
+    permutation_type='pairings',
+    alternative='greater' if rise else 'less',
+    n_resamples=np.inf,
+    vectorized=True,
+  )
+  return float(stats.spearmanr(order, ranks).statistic), float(found.pvalue)
