@@ -10,14 +10,17 @@ import fnmatch
 import re
 from typing import Any
 
-from configs.paper.catalogue import CATALOGUE
+from configs.paper import catalogue
+from configs.paper.catalogue import CATALOGUE, Job
 from configs.paper.keys import keys
 from configs.paper.published import PUBLISHED
+from experiments import journal
 from experiments.results import order, published_key, split
 
-__all__ = ['HEADER', 'lines', 'measured', 'printed']
+__all__ = ['HEADER', 'lines', 'measured', 'printed', 'whole_time']
 
-HEADER = ('name', 'what', 'data set', 'measured', 'n', 'preset')
+HEADER = ('name', 'what', 'data set', 'measured', 'n', 'preset', 'time')
+_TIMED = 'small'  # the preset whose times are told
 
 
 def measured(what: str, dataset: str, found: Iterable[str]) -> list[str]:
@@ -56,10 +59,46 @@ def lines(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
     results: key -> fields of `Entry`, as docs/results.json holds them.
   """
   return [
-    (f'`{what}`', item.title, dataset or '–', *_cells(what, dataset, results))
+    (
+      f'`{what}`',
+      item.title,
+      dataset or '–',
+      *_cells(what, dataset, results),
+      _time(catalogue.jobs(what, dataset, _TIMED), results),
+    )
     for what, item in CATALOGUE.items()
     for dataset in item.datasets
   ]
+
+
+def whole_time(results: Mapping[str, Mapping[str, Any]]) -> str:
+  """How long everything takes in the preset `small`, as far as it is told.
+
+  >>> whole_time({}).startswith('–, 0 of ')
+  True
+  """
+  jobs = [
+    job
+    for what, item in CATALOGUE.items()
+    for dataset in item.datasets
+    for job in catalogue.jobs(what, dataset, _TIMED)
+  ]
+  return _time(list(dict.fromkeys(jobs)), results)
+
+
+def _time(jobs: list[Job], results) -> str:
+  """Of the programs that have told theirs, each begun from nothing."""
+  told = [
+    results[key] for job in jobs if (key := journal.key(job, _TIMED)) in results
+  ]
+  by_unit: dict[str, float] = {}
+  for entry in told:
+    by_unit[entry['unit']] = by_unit.get(entry['unit'], 0) + entry['value']
+  listed = ' and '.join(
+    f'{hours:.2f} {unit}' for unit, hours in by_unit.items()
+  )
+  share = '' if len(told) == len(jobs) else f', {len(told)} of {len(jobs)}'
+  return f'{listed or "–"}{share}'
 
 
 def _cells(what, dataset, results) -> tuple[str, str, str]:

@@ -1,5 +1,7 @@
 """What `experiments.reproduce` has run: command lines, in `reproduced.json`.
 
+A line without seconds has been begun and was not ended, or is at work.
+
 >>> job = Job('certify', 'paper/table_4.py:small', 'table_4')
 >>> line(job, Path('runs')).partition('--')[2]
 'config=configs/paper/table_4.py:small --workdir=runs/table_4'
@@ -12,9 +14,10 @@ from typing import Any
 from etils.epath import Path
 
 from configs.paper.catalogue import Job
+from experiments import locks
 from rdefense import files
 
-__all__ = ['line', 'read', 'seconds', 'write']
+__all__ = ['add', 'is_whole', 'key', 'line', 'read', 'seconds']
 
 _NAME = 'reproduced.json'
 
@@ -25,8 +28,24 @@ def line(job: Job, root: Path) -> str:
   return shlex.join(['python', '-m', *words])
 
 
+def key(job: Job, preset: str) -> str:
+  """Of a job's time in docs/results.json.
+
+  >>> key(Job('train', 'mnist.py', 'mnist', '', ('--only=nat,adv',)), 'small')
+  'reproduce/small/mnist/train_nat_adv'
+  """
+  chosen = [
+    option.removeprefix('--only=').replace(',', '_')
+    for option in job.options
+    if option.startswith('--only=')
+  ]
+  return '/'.join(
+    ('reproduce', preset, job.workdir, '_'.join((job.program, *chosen)))
+  )
+
+
 def read(root: Path) -> dict[str, dict[str, Any]]:
-  """Command line -> commit, dirty, date, device, seconds.
+  """Command line -> commit, dirty, date, device, and seconds where it ended.
 
   Raises:
     ValueError: if the file is damaged.
@@ -35,9 +54,25 @@ def read(root: Path) -> dict[str, dict[str, Any]]:
   return files.read_json(path) if path.exists() else {}
 
 
-def write(root: Path, lines: Mapping[str, Mapping[str, Any]]) -> None:
-  """Replaces the journal whole."""
-  files.write_json(root / _NAME, lines)
+def add(root: Path, lines: Mapping[str, Mapping[str, Any]]) -> None:
+  """Adds lines, or replaces them; other processes may do so at once."""
+  with locks.waited(root):
+    files.write_json(root / _NAME, {**read(root), **lines})
+
+
+def is_whole(job: Job, root: Path) -> bool:
+  """Whether a job about to start begins from nothing, so that its time counts.
+
+  It does not where it has been begun before, or where its workdir was made by
+  somebody who is not in the journal: then it may only go on.
+  """
+  workdir = root / job.workdir
+  if not workdir.is_dir() or not any(workdir.iterdir()):
+    return True
+  told = read(root)
+  ended = [words for words, about in told.items() if 'seconds' in about]
+  by_us = any(_workdirs(words) == [job.workdir] for words in ended)
+  return by_us and line(job, root) not in told
 
 
 def seconds(lines: Mapping[str, Mapping[str, Any]], job: Job) -> float | None:
@@ -47,12 +82,16 @@ def seconds(lines: Mapping[str, Mapping[str, Any]], job: Job) -> float | None:
   >>> seconds(told, Job('train', 'mnist.py', 'mnist'))
   3.0
   """
-  own = ('python', '-m', f'experiments.{job.program}')
+  own = ['python', '-m', f'experiments.{job.program}']
   for told, about in lines.items():
-    words = shlex.split(told)
-    made = [w for w in words if w.startswith('--workdir=')]
-    if tuple(words[:3]) == own and [
-      Path(word.partition('=')[2]).name for word in made
-    ] == [job.workdir]:
+    if shlex.split(told)[:3] == own and _workdirs(told) == [job.workdir]:
       return about.get('seconds')
   return None
+
+
+def _workdirs(told: str) -> list[str]:
+  return [
+    Path(word.partition('=')[2]).name
+    for word in shlex.split(told)
+    if word.startswith('--workdir=')
+  ]

@@ -7,7 +7,6 @@ docs/results.json (a second).
 """
 
 from collections.abc import Mapping
-import fcntl
 import os
 from pathlib import Path
 import re
@@ -17,7 +16,7 @@ from typing import Any
 from absl import flags, logging
 
 from configs.paper.published import PUBLISHED
-from experiments import at_hand, program
+from experiments import at_hand, locks, program
 from experiments.program import command_line
 from experiments.results import Entry, prefix, published_key, references
 from experiments.results_page import render
@@ -72,17 +71,12 @@ def publish(path: str | os.PathLike, new: Mapping[str, Entry]) -> None:
         f'[{entry.low}, {entry.high}]: are they in one unit, {entry.unit!r}?'
       )
   path = Path(path)
-  path.parent.mkdir(parents=True, exist_ok=True)
-  lock = os.open(path.parent, os.O_RDONLY)
-  try:
-    fcntl.flock(lock, fcntl.LOCK_EX)
+  with locks.waited(path.parent):
     stored = files.read_json(path) if path.exists() else {}
     stored |= {key: entry._asdict() for key, entry in new.items()}
     files.write_json(path, stored)
     text = render(stored, PUBLISHED)
     files.write_bytes(path.with_name('RESULTS.md'), text.encode())
-  finally:
-    os.close(lock)
 
 
 def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:

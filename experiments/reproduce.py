@@ -13,7 +13,14 @@ to `tables`, beside the paper's; every other report is that of its workdir, and
 `index.html` has links to all of them. `--preset=small` is for two cores,
 `paper` for a GPU, `smoke` only shows that it runs, on the first data set of
 each, with the fewest codes. With `--publish` what each program measures goes to
-docs/results.json as it ends.
+docs/results.json as it ends, and how long it took.
+
+Several processes may share a root, each taking what no other is at; on a CPU,
+one a core is faster than one on all cores:
+
+  for core in 0 1; do
+    taskset -c $core python -m experiments.reproduce --what=all &
+  done; wait
 """
 
 import importlib
@@ -29,6 +36,7 @@ from configs.paper.catalogue import CATALOGUE, Job
 from experiments import (
   gallery,
   journal,
+  locks,
   paper_tables,
   preemption,
   program,
@@ -52,6 +60,7 @@ _ROOT = flags.DEFINE_string(
 _LIST = flags.DEFINE_bool('list', False, 'Prints what there is.')
 _ANYWAY = flags.DEFINE_bool('anyway', False, 'Runs `paper` on a CPU too.')
 _DRY = flags.DEFINE_bool('dry_run', False, 'Prints what would be run.')
+_POLL = 2.0  # seconds, where all that is left is at work elsewhere
 
 
 def chosen(what, datasets, preset: str) -> list[tuple[str, str]]:
@@ -128,36 +137,78 @@ def reproduce(
   """
   every = [job for pair in pairs for job in catalogue.jobs(*pair, preset)]
   todo = list(dict.fromkeys(every))
-  told, failed = journal.read(root), []
-  # Before the first one runs: it may make a workdir that others need whole.
-  done = {
-    job
-    for job in todo
-    if journal.line(job, root) in told and (root / job.workdir).is_dir()
-  }
-  for i, job in enumerate(todo, 1):
-    line = journal.line(job, root)
-    if dry_run:
-      print(line)
-    elif job in done:
-      print(f'[{i}/{len(todo)}] done before: {line}')
-    else:
-      print(f'[{i}/{len(todo)}] {line}', flush=True)
-      if not _run(job, root, line, published):
-        failed.append(job)
-  if not dry_run:
-    for what, dataset in pairs:
-      if what in catalogue.TABLE_OF:
-        page = paper_tables.write_table(root, what, dataset)
-        print(page or f'{what} {dataset}: nothing has been run yet.')
-    print(gallery.write(root, preset))
+  if dry_run:
+    for job in todo:
+      print(journal.line(job, root))
+    return []
+  failed = _work_off(todo, preset if published else '', root)
+  for what, dataset in pairs:
+    if what in catalogue.TABLE_OF:
+      page = paper_tables.write_table(root, what, dataset)
+      print(page or f'{what} {dataset}: nothing has been run yet.')
+  print(gallery.write(root, preset))
   return failed
 
 
-def _run(job: Job, root: Path, line: str, published: bool) -> bool:
-  """Whether a job ended well; it is in the journal then."""
-  begin = time.time()
+def _work_off(todo: list[Job], published: str, root: Path) -> list[Job]:
+  """Runs what nobody has run and nobody is at; returns what failed.
+
+  Args:
+    todo: jobs, each after those it needs.
+    published: preset under which times are published; '' if nothing is.
+    root: folder of all runs.
+  """
+  before = journal.read(root)
+  left, failed, told_to_wait = [], [], False
+  for job in todo:
+    ended = 'seconds' in before.get(journal.line(job, root), {})
+    # Before the first one runs: it may make a workdir that others need whole.
+    if ended and (root / job.workdir).is_dir():
+      print(f'done before: {journal.line(job, root)}')
+    else:
+      left.append(job)
+  while left:
+    for job in _ready(left):
+      line = journal.line(job, root)
+      with locks.tried(root / job.workdir) as mine:
+        if not mine:
+          continue
+        left.remove(job)
+        now = journal.read(root).get(line, {})
+        if 'seconds' in now and now != before.get(line):
+          print(f'done meanwhile by another process: {line}')
+        else:
+          print(f'[{todo.index(job) + 1}/{len(todo)}] {line}', flush=True)
+          if not _run(job, root, line, published):
+            failed.append(job)
+        told_to_wait = False
+        break
+    else:
+      if not told_to_wait:
+        print('Another process is at work; waiting for what it makes.')
+      told_to_wait = True
+      time.sleep(_POLL)
+  return failed
+
+
+def _ready(left: list[Job]) -> list[Job]:
+  """Jobs that need none of the others that are left."""
+  return [
+    job
+    for i, job in enumerate(left)
+    if not any(
+      other.workdir in (job.workdir, job.pretrained) for other in left[:i]
+    )
+  ]
+
+
+def _run(job: Job, root: Path, line: str, published: str) -> bool:
+  """Whether a job ended well; it is in the journal then, with its time."""
+  begin, whole = time.time(), journal.is_whole(job, root)
   main = importlib.import_module(f'experiments.{job.program}').main
+  about = provenance.environment()
+  told = {name: about[name] for name in ('commit', 'dirty', 'date', 'device')}
+  journal.add(root, {line: told})
   try:
     asked = ['--publish'] if published else []
     program.call(main, [job.program, *job.arguments(str(root)), *asked])
@@ -166,10 +217,17 @@ def _run(job: Job, root: Path, line: str, published: bool) -> bool:
   except (Exception, SystemExit) as error:
     program.tell(error)
     return False
-  about = provenance.environment()
-  kept = {name: about[name] for name in ('commit', 'dirty', 'date', 'device')}
-  done = {line: kept | {'seconds': time.time() - begin}}
-  journal.write(root, journal.read(root) | done)
+  seconds = time.time() - begin
+  journal.add(root, {line: told | {'seconds': seconds}})
+  if published and whole:
+    on_cpu = about['device'] == 'cpu'
+    count = program.num_cores() if on_cpu else jax.device_count()
+    hours = count * seconds / 3600
+    entry = publish.Entry(
+      hours, None, None, None, published, line, publish.commit_of(about),
+      about['device'], about['date'], 'core h' if on_cpu else 'device h',
+    )  # fmt: skip
+    publish.publish(publish.RESULTS, {journal.key(job, published): entry})
   return True
 
 

@@ -59,7 +59,7 @@ def root(tmp_path):
     }
     for flag in ('--only=nat', '')
   }
-  journal.write(root, lines)
+  journal.add(root, lines)
   docs = tmp_path / 'docs' / 'results.json'
   publish.publish(docs, {
     'nips17/base/eps1/paper_b': publish.Entry(

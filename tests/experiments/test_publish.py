@@ -339,6 +339,8 @@ def test_the_page_begins_with_what_has_been_measured():
       'mnist/disc_adv_pre/eps0.3/paper_a': entry(),
       'mnist/disc_adv_pre/eps0.3/adaptive': entry(),
       'benchmark/speed': entry(),
+      'reproduce/small/mnist/evaluate': entry(0.5, unit='core h'),
+      'reproduce/small/mnist/train_nat_re_adv_re': entry(0.25, unit='core h'),
     }
   )
   table = text.partition('## What has been')[2].partition('\n## ')[0]
@@ -354,11 +356,16 @@ def test_the_page_begins_with_what_has_been_measured():
   assert [(row[0], row[2]) for row in rows] == pairs
   found = {pair: row[3:] for pair, row in zip(pairs, rows, strict=True)}
   measured = '2 figures, 2 of 12 printed: `mnist/` disc_adv_pre, nat_pre'
-  assert found['`table2`', 'mnist'] == [measured, '500 to 10,000', '`small`']
+  time = '0.75 core h, 2 of 3'
+  assert found['`table2`', 'mnist'] == [
+    measured, '500 to 10,000', '`small`', time
+  ]  # fmt: skip
   assert found['`table1`', 'mnist'][0].startswith('1 figure, 1 of 12 printed')
   absent = '**not measured**: 0 of 60 printed'
-  assert found['`table2`', 'cifar10'] == [absent, '–', '–']
-  assert '[benchmark](#benchmark) (1), [mnist](#mnist) (3).' in text
+  assert found['`table2`', 'cifar10'] == [absent, '–', '–', '–, 0 of 15']
+  assert 'each program once: 0.75 core h, 2 of ' in text
+  contents = '[benchmark](#benchmark) (1), [mnist](#mnist) (3), '
+  assert f'{contents}[reproduce](#reproduce) (2).' in text
 
 
 def test_every_printed_figure_belongs_to_some_table_or_figure():

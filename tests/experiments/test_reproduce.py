@@ -1,15 +1,25 @@
 """Tables and figures by name: what there is, what is run, and what is not."""
 
+import contextlib
 import json
 from pathlib import Path
 import subprocess
 import sys
+import time
+import types
 
 import pytest
 
 from configs.paper import catalogue, published
 from configs.paper.tables import TABLES
-from experiments import paper_tables, program, reproduce
+from experiments import (
+  journal,
+  locks,
+  paper_tables,
+  program,
+  publish,
+  reproduce,
+)
 from rdefense import counting, files
 from tests.experiments.contents import contents
 
@@ -93,7 +103,8 @@ def test_what_is_in_the_journal_is_not_run_again(tmp_path, monkeypatch, capsys):
   ]  # fmt: skip
   assert [job.workdir for job in first] == ['mnist_medoids'] * 2
   assert 'on purpose' in capsys.readouterr().err
-  assert len(json.loads((tmp_path / 'reproduced.json').read_text())) == 3
+  told = json.loads((tmp_path / 'reproduced.json').read_text())
+  assert sum('seconds' in about for about in told.values()) == 3
   page = (tmp_path / 'index.html').read_text()
   assert page.count('not run yet') > 30  # nothing was written, in truth
   called.clear()
@@ -106,11 +117,53 @@ def test_what_is_in_the_journal_is_not_run_again(tmp_path, monkeypatch, capsys):
   assert [workdir for _, workdir in called] == ['mnist_medoids'] * 2
 
 
+def test_two_processes_share_the_jobs(tmp_path, monkeypatch, capsys):
+  """While the other one trains MNIST, this one takes what needs none of it."""
+  other, called = contextlib.ExitStack(), []
+  root = tmp_path / 'runs'
+  pairs = [('table3', 'mnist'), ('model', '')]
+  jobs = [job for pair in pairs for job in catalogue.jobs(*pair, 'small')]
+
+  def call(main, command):
+    called.append(command[0])
+
+  def sleep(seconds):  # meanwhile, the other one ends all but the last
+    lines = [journal.line(job, root) for job in jobs[: len(jobs) - 2]]
+    journal.add(root, {line: {'seconds': 1.0} for line in lines})
+    other.close()
+
+  monkeypatch.setattr(program, 'call', call)
+  # Not `time.sleep` itself, which subprocesses of ours are waited for with.
+  clock = types.SimpleNamespace(time=time.time, sleep=sleep)
+  monkeypatch.setattr(reproduce, 'time', clock)
+  assert other.enter_context(locks.tried(root / 'mnist'))
+  assert not reproduce.reproduce(pairs, 'small', root)
+  assert called == ['idealized', 'evaluate']
+  text = capsys.readouterr().out
+  assert text.index('idealized') < text.index('Another process is at work')
+  assert text.count('done meanwhile by another process: ') == len(jobs) - 2
+
+
+def test_what_is_begun_from_nothing_tells_its_time(tmp_path):
+  train, retrain, *_ = catalogue.jobs('table2', 'mnist', 'small')
+  assert journal.is_whole(train, tmp_path)
+  (tmp_path / 'mnist').mkdir()
+  assert journal.is_whole(train, tmp_path)
+  (tmp_path / 'mnist' / 'models').mkdir()
+  assert not journal.is_whole(train, tmp_path)  # by whom?
+  journal.add(tmp_path, {journal.line(train, tmp_path): {'date': 'begun'}})
+  assert not journal.is_whole(train, tmp_path)  # it goes on
+  assert not journal.is_whole(retrain, tmp_path)
+  journal.add(tmp_path, {journal.line(train, tmp_path): {'seconds': 9.0}})
+  assert journal.is_whole(retrain, tmp_path)
+
+
 def test_programs_are_told_to_publish(tmp_path, monkeypatch):
   called = []
   monkeypatch.setattr(
     program, 'call', lambda main, command: called.append(command)
   )
+  monkeypatch.setattr(publish, 'RESULTS', tmp_path / 'docs' / 'results.json')
   for asked in (True, False):
     called.clear()
     reproduce.reproduce(
@@ -118,6 +171,8 @@ def test_programs_are_told_to_publish(tmp_path, monkeypatch):
     )
     (command,) = called
     assert ('--publish' in command) == asked
+  (key,) = files.read_json(publish.RESULTS)
+  assert key == 'reproduce/small/idealized/idealized'
 
 
 def test_a_dry_run_prints_command_lines_and_runs_nothing(tmp_path, capsys):
