@@ -45,6 +45,7 @@ def write_report(workdir, results) -> Path:
       'exact, 95%, and cover the choice of test images.',
     ))  # fmt: skip
   figures = {}
+  unit = results['config']['threat']['unit']
   for name, setting in results['settings'].items():
     parts = [
       (found['eps'], [found[status]['percent'] for status in _ORDER])
@@ -61,13 +62,15 @@ def write_report(workdir, results) -> Path:
     ]
   if results['settings']:
     png = plots.encode_png(
-      plots.accuracy_curves(_curves(results), 'Proved, and left by attacks')
+      plots.accuracy_curves(
+        _curves(results), 'Proved, and left by attacks', unit
+      )
     )
     figures['certificates_curves'] = png
     caption = 'Certified shares, their 99% bounds, accuracy under attack'
     blocks.append(('figure', 'certificates_curves', png, caption))
   randomised, pictures = votes.blocks(
-    results['voted'], results['config']['certify']['curves']
+    results['voted'], results['config']['certify']['curves'], unit
   )
   blocks += randomised + pages.how_it_was_made(results)
   figures |= pictures

@@ -110,7 +110,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
     'caveats': at_hand.caveats(config.data.name, counted),
   } | publish.surroundings(config, 'evaluate', begin)
   files.write_json(workdir / 'results.json', results)
-  figures = pictures.curves(config.name, settings)
+  figures = pictures.curves(config.name, settings, config.threat.unit)
   if strip:
     target, condition, source = strip
     figures['examples'] = pictures.strip(

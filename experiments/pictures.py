@@ -50,8 +50,14 @@ def table_only(results):
   return results | {'settings': settings}
 
 
-def curves(title: str, settings) -> dict[str, bytes]:
-  """Accuracy against eps: a figure each attack that ran at several radii."""
+def curves(title: str, settings, unit: int) -> dict[str, bytes]:
+  """Accuracy against eps: a figure each attack that ran at several radii.
+
+  Args:
+    title: of the study.
+    settings: of its results.
+    unit: radii are printed in units of 1 / unit.
+  """
   names = {
     name.rpartition('/')[2]
     for setting in settings.values()
@@ -70,7 +76,7 @@ def curves(title: str, settings) -> dict[str, bytes]:
       if len(points) > 2:
         curves[name] = points
     if curves:
-      figure = plots.accuracy_curves(curves, f'{title}: {attack}')
+      figure = plots.accuracy_curves(curves, f'{title}: {attack}', unit)
       figures[f'curve_{attack}'] = plots.encode_png(figure)
   return figures
 

@@ -3,7 +3,7 @@
 An experiment calls `publish` with what it measured; nobody types a figure.
 What an entry is, and how its key is built, stands in `experiments.results`.
 Run `python -m experiments.publish` to print docs/RESULTS.md again from
-docs/results.json (a second).
+docs/results.json, and to draw its pictures (seconds).
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from typing import Any
 from absl import flags, logging
 
 from configs.paper.published import PUBLISHED
-from experiments import at_hand, locks, program
+from experiments import at_hand, locks, program, results_pictures
 from experiments.program import command_line
 from experiments.results import Entry, prefix, published_key, references
 from experiments.results_page import render
@@ -162,11 +162,13 @@ def _by_rule(judged):
 
 
 def main(argv):
-  """Prints docs/RESULTS.md from docs/results.json."""
+  """Prints docs/RESULTS.md from docs/results.json, and draws its pictures."""
   del argv
   path = _DOCS / 'results.json'
   results = files.read_json(path) if path.exists() else {}
   files.write_bytes(_DOCS / 'RESULTS.md', render(results, PUBLISHED).encode())
+  for name, picture in results_pictures.pictures(results).items():
+    files.write_bytes(_DOCS / 'figures' / name, picture.png())
   logging.info('%d figures in %s', len(results), _DOCS / 'RESULTS.md')
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import re
 from typing import Any
 
-from experiments import conclusions, coverage
+from experiments import conclusions, coverage, results_pictures
 from experiments.results import (
   Entry,
   is_discretized,
@@ -73,6 +73,7 @@ def render(
     'leave no doubt, or the exact test of a rank correlation leaves 5%; the '
     'best of several figures is somewhat flattered.',
     _table(conclusions.HEADER, conclusions.lines(results)),
+    *_pictures(results),
     '## All figures',
     *([', '.join(contents) + '.'] if groups else []),
   ]
@@ -103,6 +104,15 @@ def render(
       '\n'.join(f'{i}. {_run_line(*run)}' for i, run in enumerate(runs, 1))
     )
   return '\n\n'.join(parts) + '\n'
+
+
+def _pictures(results):
+  drawn = results_pictures.pictures(results)
+  links = [
+    f'![{picture.caption}](figures/{name})\n\n{picture.caption}.'
+    for name, picture in drawn.items()
+  ]
+  return ['## Pictures', *links] if links else []
 
 
 def _run(entry):

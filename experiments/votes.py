@@ -112,13 +112,14 @@ def _attacked(
 
 
 def blocks(
-  settings: Mapping[str, Any], curves: Mapping[str, Any]
+  settings: Mapping[str, Any], curves: Mapping[str, Any], unit: int
 ) -> tuple[list[tuple], dict[str, bytes]]:
   """What the report shows of randomised settings, and its figures.
 
   Args:
     settings: name -> what `certified` found.
     curves: name -> settings whose radii make one curve together.
+    unit: radii are printed in units of 1 / unit.
   """
   if not settings:
     return [], {}
@@ -141,7 +142,7 @@ def blocks(
     members = {name: settings[name] for name in names if name in settings}
     if not members:
       continue
-    png = plots.encode_png(plots.accuracy_curves(_points(members), title))
+    png = plots.encode_png(plots.accuracy_curves(_points(members), title, unit))
     stem = 'certified_' + ''.join(c if c.isalnum() else '_' for c in title)
     figures[stem] = png
     shown += [

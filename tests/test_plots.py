@@ -77,6 +77,18 @@ def test_labels_keep_their_distance_their_order_and_the_axes(heights):
     np.testing.assert_allclose(spread, inside, atol=1e-9)
 
 
+@pytest.mark.parametrize('count', [3, 9])
+def test_radii_are_printed_in_their_unit(count):
+  tally = counting.tally(np.array([True, False]))
+  points = [(i / 255, tally) for i in range(count)]
+  figure = plots.accuracy_curves({'adv_pre': points}, unit=255)
+  plots.encode_png(figure, dpi=30)
+  (axes,) = figure.axes
+  assert '[0, 255]' in axes.get_xlabel()
+  shown = [label.get_text() for label in axes.get_xticklabels()]
+  assert {'0', '2'} <= set(shown), shown
+
+
 def test_more_curves_than_colours_are_drawn():
   tally = counting.tally(np.array([True, False]))
   curves = {f's{i}': [(0.0, tally), (0.1, tally)] for i in range(20)}

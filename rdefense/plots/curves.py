@@ -21,6 +21,7 @@ __all__ = ['accuracy_curves', 'costs', 'size_curves']
 def accuracy_curves(
   curves: Mapping[str, Sequence[tuple[float, Tally]]],
   title: str = 'Accuracy under attack',
+  unit: int = 1,
 ) -> Figure:
   """Accuracy against radius, one labelled curve a setting.
 
@@ -28,6 +29,7 @@ def accuracy_curves(
     curves: setting -> points `(eps, tally)` in any order; eps in [0, 1] pixel
       units, the tally's figures in percent. The band is its exact interval.
     title: above the axes.
+    unit: radii are printed in units of 1 / unit: 255 for grey levels.
 
   Returns:
     The figure; accuracy runs from 0 to 100% whatever the data.
@@ -41,7 +43,8 @@ def accuracy_curves(
   styles = itertools.cycle(zip(COLOURS, MARKERS, strict=True))
   ends = []
   for (name, points), (colour, marker) in zip(curves.items(), styles):
-    eps, percent, low, high = _ascending(points)
+    radii, percent, low, high = _ascending(points)
+    eps = [unit * radius for radius in radii]
     axes.fill_between(eps, low, high, color=colour, alpha=0.16, linewidth=0)
     axes.errorbar(
       eps,
@@ -67,16 +70,16 @@ def accuracy_curves(
     )
     ends.append((percent[-1], eps[-1], name, colour))
   style(axes)
-  radii = sorted({e for points in curves.values() for e, _ in points})
+  radii = sorted({unit * e for points in curves.values() for e, _ in points})
   span = radii[-1] - radii[0] or 1.0
   axes.set(
     xlim=(radii[0] - 0.03 * span, radii[-1] + 0.03 * span),
     ylim=(0, 101),
-    xlabel='radius ε of the attack (pixels in [0, 1])',
+    xlabel=f'radius ε of the attack (pixels in [0, {unit}])',
     ylabel='accuracy',
   )
   if len(radii) <= 8:
-    axes.set_xticks(radii, [f'{e:g}' for e in radii])
+    axes.set_xticks(radii, [f'{e:.5g}' for e in radii])
   axes.yaxis.set_major_formatter(PercentFormatter(100, decimals=0))
   headline(axes, title)
   ends.sort()
