@@ -136,6 +136,19 @@ def _claim(dataset: str, text: str, source: str, higher, lower) -> Claim:
   return Claim(dataset, text, source, _PUBLISHED, Side(higher), Side(lower))
 
 
+def _levels_of_knowledge() -> Iterator[Claim]:
+  for dataset in _GREY + _COLOR:
+    black, gray, white = (
+      (f'{dataset}/*disc_nat_pre/*/{level}',)
+      for level in ('black', 'gray', 'white')
+    )
+    for words, weaker in (('a twin', black), ('the undefended model', gray)):
+      yield _claim(
+        dataset, f'natural model behind T: images made on {words} fool it less '
+        'than those made on itself', 'A, prose', weaker, white,
+      )  # fmt: skip
+
+
 def _figures_of_mnist() -> Iterator[Claim]:
   for eps in ('0.07', '0.1'):
     for name, words in (('randdisc', 'RandDisc'), ('gaussian', 'noise')):
@@ -215,6 +228,7 @@ CLAIMS: tuple[Claim | Trend, ...] = (
     )
     for claim in both
   ),
+  *_levels_of_knowledge(),
   *_figures_of_mnist(),
   *_figures_of_imagenet(),
 )
