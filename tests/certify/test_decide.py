@@ -79,23 +79,30 @@ def check(problem, eps, allowed, found):
       assert abs(truth) <= 2 * nodes.ROUNDING or channels > 1 and truth < 0
 
 
-def test_a_thousand_random_networks_are_never_contradicted():
+@pytest.mark.parametrize(
+  'seeds',
+  [
+    pytest.param(range(150), id='150'),
+    pytest.param(range(150, 1000), id='850', marks=pytest.mark.slow),
+  ],
+)
+def test_a_thousand_random_networks_are_never_contradicted(seeds):
   counts, branched = np.zeros(3, int), 0
-  for seed in range(1000):
+  for seed in seeds:
     problem = a_problem(seed, count=1)
     eps, leaf_size = ((0.1, 4), (0.25, 1), (0.4, 1))[seed % 3]
     allowed, found = solve(*problem, eps, leaf_size=leaf_size)
     check(problem, eps, allowed, found)
     counts += np.bincount(found.status, minlength=3)
     branched += found.nodes[0] > 1
-  undecided, certified, refuted = counts
-  assert undecided <= 20 and certified >= 200 and refuted >= 200
-  assert branched >= 50
+  undecided, certified, refuted = counts / len(seeds)
+  assert undecided <= 0.02 and certified >= 0.2 and refuted >= 0.2
+  assert branched >= 0.05 * len(seeds)
 
 
 @pytest.mark.parametrize('num_codes, channels', [(3, 1), (3, 3), (5, 1)])
 def test_more_codes_and_channels(num_codes, channels):
-  for seed in range(8):
+  for seed in range(4):
     problem = a_problem(seed, num_codes, channels)
     allowed, found = solve(*problem, 0.08)
     check(problem, 0.08, allowed, found)
