@@ -1,4 +1,4 @@
-# make demo | test | lint | format | benchmark | compare | clean
+# make demo | test | smoke | lint | format | benchmark | compare | clean
 #
 # Every target makes .venv when it is missing. The stamp files in it say what
 # is installed; they age when one of the files in DEPS changes.
@@ -19,7 +19,7 @@ DEMO := runs/digits
 
 export MPLBACKEND ?= Agg
 
-.PHONY: demo test lint format benchmark compare clean
+.PHONY: demo test smoke lint format benchmark compare clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed-base
@@ -30,6 +30,10 @@ demo: $(VENV)/installed-base
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Every table and figure of both papers, to see whether it runs.
+smoke: $(VENV)/installed-test
+	$(BIN)/python -m pytest -m slow -k smoke tests/experiments/test_reproduce.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check

@@ -21,6 +21,7 @@ from experiments import (
   reproduce,
 )
 from rdefense import counting, files
+from rdefense.data import sources
 from tests.experiments.contents import contents
 
 ROOT = Path(__file__).parents[2]
@@ -260,15 +261,41 @@ def test_a_bucket_gets_the_same_table(tmp_path, bucket):
 
 @pytest.mark.slow
 def test_everything_runs_at_smoke(tmp_path):
-  subprocess.run(
-    [
-      sys.executable, '-m', 'experiments.reproduce', '--what=all',
-      '--preset=smoke', f'--root={tmp_path}',
-    ],
-    check=True, cwd=ROOT,
-  )  # fmt: skip
-  journal = json.loads((tmp_path / 'reproduced.json').read_text())
-  assert len(journal) >= 30
+  """By two processes, one of which is killed and started again."""
+  prepared = sources.data_directory()
+  folders = [prepared / name for name in ('mnist', 'cifar10')]
+  folders += [prepared.parent / n for n in ('gtsrb', 'nips17', 'weights')]
+  if absent := [str(path) for path in folders if not path.is_dir()]:
+    pytest.skip(f'no data: {absent[0]} is not a folder')
+  root = tmp_path / 'runs'
+
+  def start(name):
+    words = ['--what=all', '--preset=smoke', f'--root={root}']
+    with open(tmp_path / name, 'w') as log:
+      return subprocess.Popen(
+        [sys.executable, '-m', 'experiments.reproduce', *words],
+        cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
+      )  # fmt: skip
+
+  def ended():
+    return sum('seconds' in about for about in journal.read(root).values())
+
+  first, second = start('first'), start('second')
+  while ended() < 10:
+    assert second.poll() is None, (tmp_path / 'second').read_text()
+    time.sleep(0.1)
+  first.kill()
+  again = start('again')
+  for process, name in ((second, 'second'), (again, 'again')):
+    assert process.wait() == 0, (tmp_path / name).read_text()
+  jobs = {
+    job
+    for pair in reproduce.chosen(['all'], [], 'smoke')
+    for job in catalogue.jobs(*pair, 'smoke')
+  }
+  assert ended() == len(jobs) >= 30
+  assert (root / 'tables' / 'table1_mnist.html').is_file()
+  assert (root / 'index.html').is_file()
 
 
 def test_the_papers_preset_is_refused_without_an_accelerator():
