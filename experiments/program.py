@@ -19,7 +19,6 @@ __all__ = [
   'call',
   'command_line',
   'folder',
-  'num_cores',
   'one_device_a_core',
   'run',
   'status',
@@ -39,14 +38,9 @@ def one_device_a_core() -> None:
   forced = 'device_count' in os.environ.get('XLA_FLAGS', '')
   if forced or 'JAX_NUM_CPU_DEVICES' in os.environ:
     return
-  jax.config.update('jax_num_cpu_devices', num_cores())
-
-
-def num_cores() -> int:
-  """CPU cores that this process may use."""
-  if hasattr(os, 'sched_getaffinity'):  # not on macOS
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
+  by_affinity = hasattr(os, 'sched_getaffinity')  # not on macOS
+  cores = len(os.sched_getaffinity(0)) if by_affinity else os.cpu_count()
+  jax.config.update('jax_num_cpu_devices', cores or 1)
 
 
 def run(main: Callable) -> None:

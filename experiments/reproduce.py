@@ -204,7 +204,8 @@ def _ready(left: list[Job]) -> list[Job]:
 
 def _run(job: Job, root: Path, line: str, published: str) -> bool:
   """Whether a job ended well; it is in the journal then, with its time."""
-  begin, whole = time.time(), journal.is_whole(job, root)
+  whole = journal.is_whole(job, root)
+  begin, computed = time.time(), time.process_time()
   main = importlib.import_module(f'experiments.{job.program}').main
   about = provenance.environment()
   told = {name: about[name] for name in ('commit', 'dirty', 'date', 'device')}
@@ -221,10 +222,11 @@ def _run(job: Job, root: Path, line: str, published: str) -> bool:
   journal.add(root, {line: told | {'seconds': seconds}})
   if published and whole:
     on_cpu = about['device'] == 'cpu'
-    count = program.num_cores() if on_cpu else jax.device_count()
-    hours = count * seconds / 3600
+    spent = jax.device_count() * seconds
+    # Of a CPU what was computed, whatever else the machine was at.
+    spent = time.process_time() - computed if on_cpu else spent
     entry = publish.Entry(
-      hours, None, None, None, published, line, publish.commit_of(about),
+      spent / 3600, None, None, None, published, line, publish.commit_of(about),
       about['device'], about['date'], 'core h' if on_cpu else 'device h',
     )  # fmt: skip
     publish.publish(publish.RESULTS, {journal.key(job, published): entry})

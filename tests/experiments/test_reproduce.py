@@ -135,7 +135,9 @@ def test_two_processes_share_the_jobs(tmp_path, monkeypatch, capsys):
 
   monkeypatch.setattr(program, 'call', call)
   # Not `time.sleep` itself, which subprocesses of ours are waited for with.
-  clock = types.SimpleNamespace(time=time.time, sleep=sleep)
+  clock = types.SimpleNamespace(
+    time=time.time, process_time=time.process_time, sleep=sleep
+  )
   monkeypatch.setattr(reproduce, 'time', clock)
   assert other.enter_context(locks.tried(root / 'mnist'))
   assert not reproduce.reproduce(pairs, 'small', root)
@@ -285,6 +287,7 @@ def test_everything_runs_at_smoke(tmp_path):
     assert second.poll() is None, (tmp_path / 'second').read_text()
     time.sleep(0.1)
   first.kill()
+  assert first.wait() == -9
   again = start('again')
   for process, name in ((second, 'second'), (again, 'again')):
     assert process.wait() == 0, (tmp_path / name).read_text()
