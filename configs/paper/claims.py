@@ -136,6 +136,15 @@ def _claim(dataset: str, text: str, source: str, higher, lower) -> Claim:
   return Claim(dataset, text, source, _PUBLISHED, Side(higher), Side(lower))
 
 
+def _generalization_gap() -> Iterator[Claim]:
+  own = 'density_k50/disc_adv_re/eps8/paper_a'
+  yield _claim(
+    'cifar10', 'adversarial model behind 50 codes, re-trained: more robust on '
+    'the images it was trained on', 'A, Figure 3(b)', (f'cifar10_train/{own}',),
+    (f'cifar10/{own}',),
+  )  # fmt: skip
+
+
 def _levels_of_knowledge() -> Iterator[Claim]:
   for dataset in _GREY + _COLOR:
     black, gray, white = (
@@ -228,6 +237,7 @@ CLAIMS: tuple[Claim | Trend, ...] = (
     )
     for claim in both
   ),
+  *_generalization_gap(),
   *_levels_of_knowledge(),
   *_figures_of_mnist(),
   *_figures_of_imagenet(),
