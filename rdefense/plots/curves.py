@@ -208,6 +208,7 @@ def size_curves(
     for points in (*curves.values(), *(printed or {}).values())
     for size, _ in points
   ]
+  ticks = sorted(set(every))
   if promise:
     share, begins = promise
     every.append(begins)
@@ -218,7 +219,6 @@ def size_curves(
       label=f'promised: at least {share:g}%',
     )  # fmt: skip
   axes.set_xscale('log')
-  ticks = sorted({size for points in curves.values() for size, _ in points})
   axes.set_xticks(ticks, [f'{size:g}' for size in ticks])
   axes.minorticks_off()
   axes.set(xlim=(left, right), ylim=(0, 101), xlabel=xlabel)
