@@ -160,11 +160,11 @@ def _work_off(todo: list[Job], published: str, root: Path) -> list[Job]:
   """
   before = journal.read(root)
   left, failed, told_to_wait = [], [], False
-  for job in todo:
+  for i, job in enumerate(todo, 1):
     ended = 'seconds' in before.get(journal.line(job, root), {})
     # Before the first one runs: it may make a workdir that others need whole.
     if ended and (root / job.workdir).is_dir():
-      print(f'done before: {journal.line(job, root)}')
+      print(f'[{i}/{len(todo)}] done before: {journal.line(job, root)}')
     else:
       left.append(job)
   while left:
