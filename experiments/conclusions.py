@@ -61,13 +61,14 @@ def lines(
     results: key -> fields of `Entry`, as docs/results.json holds them.
     claims: to judge.
   """
+  found = {published_key(key): fields for key, fields in results.items()}
   paper = {
     key: {'value': value, 'low': value, 'high': value}
     for key, (value, _) in PUBLISHED.items()
   }
   rows: list[tuple[str, ...]] = []
   for claim in claims:
-    ours, theirs = judged(claim, results), judged(claim, paper)
+    ours, theirs = judged(claim, found), judged(claim, paper)
     printed = '–' if theirs.verdict == 'not measured' else theirs.sentence
     rows.append(
       (
@@ -79,19 +80,18 @@ def lines(
 
 
 def judged(
-  claim: Claim | Trend, results: Mapping[str, Mapping[str, Any]]
+  claim: Claim | Trend, found: Mapping[str, Mapping[str, Any]]
 ) -> Conclusion:
   """Judges one claim.
 
   Args:
     claim: of `configs.paper.claims`.
-    results: key -> fields of `Entry`, of ours or of a paper.
+    found: a paper's key -> value, low and high, of ours or of the paper.
 
   Returns:
     The figures in one sentence ('' where there are none) and whether the claim
     `holds`, `does not hold`, is `not told apart`, or was `not measured`.
   """
-  found = {published_key(key): fields for key, fields in results.items()}
   if isinstance(claim, Trend):
     return _trend(claim, found)
   higher, lower = (_side(side, found) for side in (claim.higher, claim.lower))
@@ -161,8 +161,11 @@ def _trend(claim: Trend, found) -> Conclusion:
   ranks = stats.rankdata(values)
   if len(set(ranks)) == 1:
     return Conclusion('all figures are the same', 'not told apart')
-  rank, chance = _rank_test(ranks, claim.rise)
-  _, chance_of_other = _rank_test(ranks, not claim.rise)
+  order = np.arange(1.0, len(ranks) + 1)
+  rank = stats.spearmanr(order, ranks).statistic
+  chance, chance_of_other = (
+    _chance(order, ranks, rise) for rise in (claim.rise, not claim.rise)
+  )
   listed = ', '.join(
     f'{k}: {v:.1f}' for k, v in zip(there, values, strict=True)
   )
@@ -173,9 +176,8 @@ def _trend(claim: Trend, found) -> Conclusion:
   return Conclusion(sentence, verdict)
 
 
-def _rank_test(ranks: np.ndarray, rise: bool) -> tuple[float, float]:
-  """Spearman's correlation with 1, 2, ... and its exact one-sided p."""
-  order = np.arange(1.0, len(ranks) + 1)
+def _chance(order: np.ndarray, ranks: np.ndarray, rise: bool) -> float:
+  """The exact one-sided p of Spearman's correlation."""
   found = stats.permutation_test(
     (ranks,),
     lambda drawn, axis=-1: np.sum(drawn * order, axis=axis),
@@ -184,4 +186,4 @@ def _rank_test(ranks: np.ndarray, rise: bool) -> tuple[float, float]:
     n_resamples=np.inf,
     vectorized=True,
   )
-  return float(stats.spearmanr(order, ranks).statistic), float(found.pvalue)
+  return float(found.pvalue)

@@ -12,13 +12,12 @@ from etils.epath import Path
 
 from configs.paper import catalogue, published
 from configs.paper.claims import CLAIMS
-from configs.paper.tables import TABLES
+from configs.paper.tables import BASES, TABLES
 from experiments import conclusions
 from rdefense import counting, document, files, pages, plots
 
 __all__ = ['Row', 'rows', 'write_table']
 
-_BASES = {'nat': 'natural', 'adv': 'adversarial'}
 _COLUMNS = (
   'unchanged: accuracy',
   'unchanged: attacked',
@@ -99,13 +98,8 @@ def _concluded(root, dataset: str) -> list[tuple[str, ...]]:
     )
     if ours
   }
-  told = [
-    claim
-    for claim in CLAIMS
-    if claim.dataset == dataset
-    and conclusions.judged(claim, found).verdict != 'not measured'
-  ]
-  return conclusions.lines(found, told)
+  told = conclusions.lines(found, [c for c in CLAIMS if c.dataset == dataset])
+  return [row for row in told if 'not measured' not in row]
 
 
 def write_table(root, what: str, dataset: str) -> Path | None:
@@ -145,7 +139,7 @@ def write_table(root, what: str, dataset: str) -> Path | None:
       ('table', conclusions.HEADER, told),
     ]
   figures = {}
-  for base, name in _BASES.items():
+  for base, name in BASES.items():
     curves, printed = _curves(found, base)
     if max(map(len, curves.values()), default=0) > 1:
       caption = f'{dataset}, {name} model: shares against the number of codes'
@@ -178,7 +172,7 @@ def _line(row: Row) -> tuple:
   cells += [''] * (len(_COLUMNS) - len(cells))
   sizes = sorted({ours['total'] for ours in row.ours if ours})
   codes = str(row.num_codes) if row.num_codes else 'no codes'
-  return (_BASES[row.base], codes, *cells, ', '.join(f'{n:,}' for n in sizes))
+  return (BASES[row.base], codes, *cells, ', '.join(f'{n:,}' for n in sizes))
 
 
 def _curves(found: list[Row], base: str):

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from configs.paper.published import PUBLISHED, row_keys
-from configs.paper.tables import TABLES
+from configs.paper.published import PUBLISHED, adaptive_key, row_keys
+from configs.paper.tables import BASES, TABLES
 from configs.study import SIX_SETTINGS
 from experiments.results import published_key
 from rdefense import plots
@@ -21,7 +21,6 @@ from rdefense.counting import Tally
 __all__ = ['Picture', 'pictures']
 
 _DPI = 90
-_BASES = {'nat': 'natural', 'adv': 'adversarial'}
 # Data set -> codebook and unit of the radii of its figure in paper A.
 _AGAINST_EPS = {
   'mnist': ('density', 1, 'A, Figure 1: MNIST, 2 codes'),
@@ -105,7 +104,7 @@ def _accuracy(
 def _against_codes(found) -> Iterator[tuple[str, Picture]]:
   """Robust accuracy against the number of codes: Table II of colour images."""
   for dataset, name in _AGAINST_CODES.items():
-    for base, words in _BASES.items():
+    for base, words in BASES.items():
       curves, printed = _codes(found, dataset, base)
       if min(map(len, curves.values())) < _FEWEST:
         continue
@@ -127,11 +126,10 @@ def _codes(found, dataset: str, base: str):
   printed: dict[str, list[tuple[float, float]]] = {}
   for k in sorted(filter(None, TABLES['Table II'][dataset][base])):
     _, unchanged, _, retrained = row_keys('Table II', dataset, base, k)
-    adaptive = f'{unchanged.rpartition("/")[0]}/adaptive'
     for name, key in (
       ('unchanged, published attack', unchanged),
       ('re-trained, published attack', retrained),
-      ('unchanged, adaptive', adaptive),
+      ('unchanged, adaptive', adaptive_key(unchanged)),
     ):
       curves.setdefault(name, [])
       if key in found:

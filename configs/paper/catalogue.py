@@ -17,10 +17,19 @@ from configs.paper.published import codebook_key
 from configs.paper.tables import TABLES
 from configs.study import SIX_SETTINGS
 
-__all__ = ['CATALOGUE', 'TABLE_OF', 'Item', 'Job', 'codebook_workdir', 'jobs']
+__all__ = [
+  'CATALOGUE',
+  'COLOR',
+  'GREY',
+  'TABLE_OF',
+  'Item',
+  'Job',
+  'codebook_workdir',
+  'jobs',
+]
 
-_GREY = ('mnist', 'fashion_mnist')
-_COLOR = ('cifar10', 'gtsrb')
+GREY = ('mnist', 'fashion_mnist')
+COLOR = ('cifar10', 'gtsrb')
 # Names of the tables of `TABLES`.
 TABLE_OF = {'table1': 'Table I', 'table2': 'Table II', 'table3': 'Table III'}
 # Workdir of a data set's own study: the codebook it has without words.
@@ -73,12 +82,12 @@ class Job(NamedTuple):
 
 CATALOGUE = {
   'table1': Item(
-    'A, Table I: colour-depth reduction', (*_GREY, *_COLOR, 'nips17')
+    'A, Table I: colour-depth reduction', (*GREY, *COLOR, 'nips17')
   ),
-  'table2': Item('A, Table II: density codes', (*_GREY, *_COLOR, 'nips17')),
-  'table3': Item('A, Table III: k-medoids', (*_GREY, *_COLOR, 'nips17')),
+  'table2': Item('A, Table II: density codes', (*GREY, *COLOR, 'nips17')),
+  'table3': Item('A, Table III: k-medoids', (*GREY, *COLOR, 'nips17')),
   'table4': Item('A, Table IV: certificates of MNIST'),
-  'figure1': Item('A, Figure 1: six settings against eps', _GREY),
+  'figure1': Item('A, Figure 1: six settings against eps', GREY),
   'figure2': Item(
     'A, Figure 2: GTSRB with 50 codes, ImageNet with 300', ('gtsrb', 'nips17')
   ),
@@ -91,7 +100,7 @@ CATALOGUE = {
   ),
   'figure6': Item('A, Figure 6: neighbourhoods of colours', ('cifar10',)),
   'figure7': Item('A, Figure 7: histogram of pixels', ('mnist',)),
-  'knowledge': Item('A, prose: black, gray and white box', (*_GREY, *_COLOR)),
+  'knowledge': Item('A, prose: black, gray and white box', (*GREY, *COLOR)),
   'model': Item('A, section 5: the idealised model'),
   'b_figure1': Item('B, Figure 1: colours of an image, by cluster'),
   'b_table1': Item('B, Table 1: down-sampling, one for each eps'),
@@ -183,7 +192,7 @@ def _codebook(
   name = codebook_key(table, num_codes).partition('_k')[0]
   own = workdir == dataset
   words = [preset] if own else [preset, name]
-  if not own and dataset not in _GREY:
+  if not own and dataset not in GREY:
     words.append(f'k{num_codes}')
   config = f'{_CONFIG.get(dataset, dataset)}.py:{",".join(words)}'
   pretrained = '' if own or dataset == 'nips17' else dataset
@@ -203,7 +212,7 @@ def _codebook(
 def _trained(dataset: str, preset: str) -> Iterator[Job]:
   """The undefended models."""
   if dataset != 'nips17':
-    fast = 'adv_fast,' if dataset in _GREY and preset != 'paper' else ''
+    fast = 'adv_fast,' if dataset in GREY and preset != 'paper' else ''
     yield Job(
       'train',
       f'{dataset}.py:{preset}',

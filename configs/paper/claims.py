@@ -13,13 +13,11 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from configs.paper import figure_4, published, table_2a
-from configs.paper.tables import TABLES
+from configs.paper.catalogue import COLOR, GREY
+from configs.paper.tables import BASES, TABLES
 
 __all__ = ['CLAIMS', 'Claim', 'Side', 'Trend']
 
-_GREY = ('mnist', 'fashion_mnist')
-_COLOR = ('cifar10', 'gtsrb')
-_BASES = {'nat': 'natural', 'adv': 'adversarial'}
 # Whose figures: the paper's own attack, the worst case over all of ours.
 _PUBLISHED, _ADAPTIVE = 'published', '`adaptive`'
 _IN_THE_IMAGE = ('randdisc', 'randmix')  # with centres of the image itself
@@ -76,7 +74,7 @@ def _under(attack: str, keys) -> tuple[str, ...]:
   """Keys of figures under the paper's attack, or the same under ours."""
   if attack == _PUBLISHED:
     return tuple(keys)
-  return tuple(f'{key.rpartition("/")[0]}/adaptive' for key in keys)
+  return tuple(map(published.adaptive_key, keys))
 
 
 def _bare(dataset: str, base: str) -> tuple[str, ...]:
@@ -95,13 +93,13 @@ def _behind(dataset: str, base: str, *tables: str) -> tuple[str, ...]:
 
 
 def _paper_a(base: str, attack: str) -> Iterator[Claim | Trend]:
-  name = f'{_BASES[base]} model'
+  name = f'{BASES[base]} model'
 
   def gain(dataset):
     bare = _under(attack, _bare(dataset, base))
     return _under(attack, _behind(dataset, base, *TABLES)), bare
 
-  for dataset in _GREY + _COLOR:
+  for dataset in GREY + COLOR:
     behind, bare = gain(dataset)
     yield Claim(
       dataset, f'{name}: codes in front make it more robust',
@@ -113,7 +111,7 @@ def _paper_a(base: str, attack: str) -> Iterator[Claim | Trend]:
     Side(_under(attack, _behind('fashion_mnist', base, 'Table III'))),
     Side(_under(attack, _behind('fashion_mnist', base, 'Table II'))),
   )  # fmt: skip
-  for dataset in _COLOR:
+  for dataset in COLOR:
     yield Claim(
       dataset, f'{name}: codes in front gain less than on MNIST',
       'A, Tables I to III', attack, Side(*gain('mnist')), Side(*gain(dataset)),
@@ -146,7 +144,7 @@ def _generalization_gap() -> Iterator[Claim]:
 
 
 def _levels_of_knowledge() -> Iterator[Claim]:
-  for dataset in _GREY + _COLOR:
+  for dataset in GREY + COLOR:
     black, gray, white = (
       (f'{dataset}/*disc_nat_pre/*/{level}',)
       for level in ('black', 'gray', 'white')
@@ -229,7 +227,7 @@ def _figures_of_imagenet() -> Iterator[Claim | Trend]:
 CLAIMS: tuple[Claim | Trend, ...] = (
   *(
     claim
-    for base in _BASES
+    for base in BASES
     # The same under one attack and under the other, side by side.
     for both in zip(
       *(_paper_a(base, attack) for attack in (_PUBLISHED, _ADAPTIVE)),

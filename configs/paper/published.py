@@ -38,6 +38,7 @@ __all__ = [
   'PUBLISHED',
   'TABLE_IV',
   'Certificates',
+  'adaptive_key',
   'codebook_key',
   'row_conditions',
   'row_keys',
@@ -90,6 +91,15 @@ def codebook_key(table: str, num_codes: int) -> str:
   """
   name = _CODEBOOKS[table]
   return name if num_codes == 2 else f'{name}_k{num_codes}'
+
+
+def adaptive_key(key: str) -> str:
+  """Of the same under our `adaptive` instead of the paper's attack.
+
+  >>> adaptive_key('mnist/nat_pre/eps0.3/pgd100')
+  'mnist/nat_pre/eps0.3/adaptive'
+  """
+  return f'{key.rpartition("/")[0]}/adaptive'
 
 
 def row_conditions(

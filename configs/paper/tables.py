@@ -10,7 +10,10 @@ are `(pre_acc, pre_rob)` alone.
 (98.17, 97.24, 98.56, 92.8)
 """
 
-__all__ = ['TABLES']
+__all__ = ['BASES', 'TABLES']
+
+# What the bases are called.
+BASES = {'nat': 'natural', 'adv': 'adversarial'}
 
 TABLES: dict[str, dict[str, dict[str, dict[int, tuple[float, ...]]]]] = {
   'Table I': {

@@ -120,7 +120,10 @@ def test_both_loops_are_the_attack_itself(kind, loop):
 
 @pytest.mark.parametrize('compact', [True, False], ids=['compact', 'whole'])
 @pytest.mark.parametrize('devices', [1, 8], ids=['one_device', 'eight'])
-@pytest.mark.parametrize('batch_size', [16, 50])
+@pytest.mark.parametrize(
+  'batch_size',
+  [16, 50, *(pytest.param(n, marks=pytest.mark.slow) for n in (20, 100))],
+)
 def test_batch_size_devices_and_compaction_change_nothing(
   batch_size, devices, compact
 ):

@@ -100,9 +100,14 @@ def test_a_thousand_random_networks_are_never_contradicted(seeds):
   assert branched >= 0.05 * len(seeds)
 
 
+@pytest.mark.parametrize(
+  'seeds',
+  [range(4), pytest.param(range(4, 8), marks=pytest.mark.slow)],
+  ids=['first', 'others'],
+)
 @pytest.mark.parametrize('num_codes, channels', [(3, 1), (3, 3), (5, 1)])
-def test_more_codes_and_channels(num_codes, channels):
-  for seed in range(4):
+def test_more_codes_and_channels(num_codes, channels, seeds):
+  for seed in seeds:
     problem = a_problem(seed, num_codes, channels)
     allowed, found = solve(*problem, 0.08)
     check(problem, 0.08, allowed, found)

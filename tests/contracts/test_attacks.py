@@ -31,11 +31,13 @@ OPTIMIZERS = {
   'l1': ('l1', lambda step: steepest('l1', step)),
 }
 EPS = {'linf': 0.1, 'l2': 0.4, 'l1': 1.0}
-# Each optimiser, and each iterate kept with and without restarts.
 MEMBERS = [
-  *itertools.product(OPTIMIZERS, ('best',), (1,)),
-  *itertools.product(['sign'], ('last', 'next'), (1,)),
+  *itertools.product(OPTIMIZERS, ('best', 'last', 'next'), (1,)),
   *itertools.product(['sign'], ('best', 'last', 'next'), (2,)),
+]
+# Without them, each optimiser and each iterate is there once.
+SLOW = [
+  member for member in MEMBERS if member[0] != 'sign' and member[1] != 'best'
 ]
 NUM_STEPS, SHAPE = 3, (3, 3, 1)
 # Sums of nine products in another order, amplified by Adam's divisions.
@@ -84,7 +86,9 @@ class Compiled:
 
 @pytest.fixture(
   scope='module',
-  params=MEMBERS,
+  params=[
+    pytest.param(m, marks=[pytest.mark.slow] * (m in SLOW)) for m in MEMBERS
+  ],
   ids=lambda member: '-'.join(map(str, member)),
 )
 def compiled(request):
