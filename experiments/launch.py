@@ -206,8 +206,7 @@ def main(argv):
     return
   if dry:
     runs = _runs(root, 'python')
-    if Path(root).exists() and not Path(root).is_dir():
-      raise ValueError(f'--root={root} is a file, not a folder.')
+    program.folder('root', root)
     lines = shell_lines(runs)
     print(*lines, sep='\n', end='\n' if lines else '')
     print(
@@ -221,7 +220,7 @@ def main(argv):
       'run the printed commands instead, whose programs can write there.'
     )
   runs = _runs(root, sys.executable)
-  sys.exit(launch(runs, Path(root), _WORKERS.value, title))
+  sys.exit(launch(runs, program.folder('root', root), _WORKERS.value, title))
 
 
 if __name__ == '__main__':

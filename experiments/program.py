@@ -98,7 +98,8 @@ def folder(flag: str, value: str) -> Path:
   """The folder that a flag names, of this machine or in a bucket.
 
   Raises:
-    ValueError: if it is in a bucket and what reads buckets is not installed.
+    ValueError: if it is in a bucket and what reads buckets is not installed;
+      if it, or one above it, is a file.
   """
   path = Path(value)
   try:
@@ -108,6 +109,9 @@ def folder(flag: str, value: str) -> Path:
       f'--{flag}={value} is in a bucket ({error}): install the extra gcs, or '
       'choose a folder of this machine.'
     ) from error
+  for part in () if '://' in value else (path, *path.parents):
+    if part.is_file():
+      raise ValueError(f'--{flag}={value}: {part} is a file, not a folder.')
   return path
 
 

@@ -23,7 +23,6 @@ one a core is faster than one on all cores:
   done; wait
 """
 
-import importlib
 import sys
 import time
 
@@ -34,15 +33,13 @@ import jax
 from configs.paper import catalogue
 from configs.paper.catalogue import CATALOGUE, Job
 from experiments import (
+  backlog,
   gallery,
   journal,
-  locks,
   paper_tables,
-  preemption,
   program,
   publish,
 )
-from rdefense import provenance
 
 __all__ = ['check_device', 'chosen', 'reproduce']
 
@@ -60,7 +57,6 @@ _ROOT = flags.DEFINE_string(
 _LIST = flags.DEFINE_bool('list', False, 'Prints what there is.')
 _ANYWAY = flags.DEFINE_bool('anyway', False, 'Runs `paper` on a CPU too.')
 _DRY = flags.DEFINE_bool('dry_run', False, 'Prints what would be run.')
-_POLL = 2.0  # seconds, where all that is left is at work elsewhere
 
 
 def chosen(what, datasets, preset: str) -> list[tuple[str, str]]:
@@ -141,96 +137,13 @@ def reproduce(
     for job in todo:
       print(journal.line(job, root))
     return []
-  failed = _work_off(todo, preset if published else '', root)
+  failed = backlog.work_off(todo, preset if published else '', root)
   for what, dataset in pairs:
     if what in catalogue.TABLE_OF:
       page = paper_tables.write_table(root, what, dataset)
       print(page or f'{what} {dataset}: nothing has been run yet.')
   print(gallery.write(root, preset))
   return failed
-
-
-def _work_off(todo: list[Job], published: str, root: Path) -> list[Job]:
-  """Runs what nobody has run and nobody is at; returns what failed.
-
-  Args:
-    todo: jobs, each after those it needs.
-    published: preset under which times are published; '' if nothing is.
-    root: folder of all runs.
-  """
-  before = journal.read(root)
-  left, failed, told_to_wait = [], [], False
-  for i, job in enumerate(todo, 1):
-    ended = 'seconds' in before.get(journal.line(job, root), {})
-    # Before the first one runs: it may make a workdir that others need whole.
-    if ended and (root / job.workdir).is_dir():
-      print(f'[{i}/{len(todo)}] done before: {journal.line(job, root)}')
-    else:
-      left.append(job)
-  while left:
-    for job in _ready(left):
-      line = journal.line(job, root)
-      with locks.tried(root / job.workdir) as mine:
-        if not mine:
-          continue
-        left.remove(job)
-        now = journal.read(root).get(line, {})
-        if 'seconds' in now and now != before.get(line):
-          print(f'done meanwhile by another process: {line}')
-        else:
-          print(f'[{todo.index(job) + 1}/{len(todo)}] {line}', flush=True)
-          if not _run(job, root, line, published):
-            failed.append(job)
-        told_to_wait = False
-        break
-    else:
-      if not told_to_wait:
-        print('Another process is at work; waiting for what it makes.')
-      told_to_wait = True
-      time.sleep(_POLL)
-  return failed
-
-
-def _ready(left: list[Job]) -> list[Job]:
-  """Jobs that need none of the others that are left."""
-  return [
-    job
-    for i, job in enumerate(left)
-    if not any(
-      other.workdir in (job.workdir, job.pretrained) for other in left[:i]
-    )
-  ]
-
-
-def _run(job: Job, root: Path, line: str, published: str) -> bool:
-  """Whether a job ended well; it is in the journal then, with its time."""
-  whole = journal.is_whole(job, root)
-  begin, computed = time.time(), time.process_time()
-  main = importlib.import_module(f'experiments.{job.program}').main
-  about = provenance.environment()
-  told = {name: about[name] for name in ('commit', 'dirty', 'date', 'device')}
-  journal.add(root, {line: told})
-  try:
-    asked = ['--publish'] if published else []
-    program.call(main, [job.program, *job.arguments(str(root)), *asked])
-  except preemption.Stopped:
-    raise
-  except (Exception, SystemExit) as error:
-    program.tell(error)
-    return False
-  seconds = time.time() - begin
-  journal.add(root, {line: told | {'seconds': seconds}})
-  if published and whole:
-    on_cpu = about['device'] == 'cpu'
-    spent = jax.device_count() * seconds
-    # Of a CPU what was computed, whatever else the machine was at.
-    spent = time.process_time() - computed if on_cpu else spent
-    entry = publish.Entry(
-      spent / 3600, None, None, None, published, line, publish.commit_of(about),
-      about['device'], about['date'], 'core h' if on_cpu else 'device h',
-    )  # fmt: skip
-    publish.publish(publish.RESULTS, {journal.key(job, published): entry})
-  return True
 
 
 def _listing() -> str:

@@ -75,13 +75,13 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
   else:
     state = begin(config, workdir, run, state)
   metrics = Path(workdir) / f'{name}.metrics.jsonl'
-  lines = _lines_until(metrics, int(state.step))
+  done = int(state.step)
+  lines = _lines_until(metrics, done)
   with (
-    tqdm.tqdm(total=run.num_steps, desc=name, unit='step') as bar,
+    tqdm.tqdm(total=run.num_steps, initial=done, desc=name, unit='step') as bar,
     preemption.noticing() as noticed,
   ):
-    bar.update(int(state.step))
-    for step in range(int(state.step), run.num_steps):
+    for step in range(done, run.num_steps):
       state, eps, measured = advance(state, step)
       bar.update()
       last, stop = step + 1 == run.num_steps, noticed()

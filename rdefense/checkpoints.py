@@ -68,10 +68,7 @@ def load(directory, template: PyTree, where: Layout | None = None) -> PyTree:
     ValueError: where there is no checkpoint, or it holds another network.
   """
   if latest_step(directory) is None:
-    raise ValueError(
-      f'no checkpoint in {directory}: train this model first '
-      '(python -m experiments.train with the same config and workdir).'
-    )
+    raise ValueError(f'no checkpoint in {directory}: train this model first.')
   copied = (layout() if where is None else where).copied
   abstract = jax.tree.map(
     lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=copied), template

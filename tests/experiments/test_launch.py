@@ -506,7 +506,7 @@ def test_mistakes_are_one_sentence_and_a_dry_run_starts_nothing(tmp_path):
     'program': '--program=paint takes no study: train, evaluate, certify',
     'none': '--program is empty',
     'file': 'is a file, not a folder',
-    'below': 'cannot be made (Not a directory)',
+    'below': 'is a file, not a folder',
     'bucket': 'is no folder of this machine',
     'workdir': '--workdir is for one run',
     'word': 'word is no flag',

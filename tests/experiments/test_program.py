@@ -28,6 +28,18 @@ def test_a_users_mistake_is_a_sentence_and_status_2(mistake, capsys):
   assert shown.startswith('error: ') and shown.count('\n') == 1
 
 
+def test_a_file_is_no_folder(tmp_path):
+  file = tmp_path / 'runs'
+  file.touch()
+  for value in (file, file / 'mnist'):
+    with pytest.raises(ValueError) as info:
+      program.folder('root', str(value))
+    assert str(info.value) == (
+      f'--root={value}: {file} is a file, not a folder.'
+    )
+  assert program.folder('root', str(tmp_path / 'other')).name == 'other'
+
+
 def test_a_missing_extra_is_a_users_mistake(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(prepare_data, '_NEEDED_TO_PREPARE', ('no_such_module',))
   error = caught(prepare_data.prepare, 'mnist', tmp_path)

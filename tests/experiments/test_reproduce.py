@@ -1,12 +1,10 @@
 """Tables and figures by name: what there is, what is run, and what is not."""
 
-import contextlib
 import json
 from pathlib import Path
 import subprocess
 import sys
 import time
-import types
 
 import pytest
 
@@ -14,7 +12,6 @@ from configs.paper import catalogue, published
 from configs.paper.tables import TABLES
 from experiments import (
   journal,
-  locks,
   paper_tables,
   program,
   publish,
@@ -116,49 +113,6 @@ def test_what_is_in_the_journal_is_not_run_again(tmp_path, monkeypatch, capsys):
   called.clear()
   assert not reproduce.reproduce(pairs, 'small', tmp_path)
   assert [workdir for _, workdir in called] == ['mnist_medoids'] * 2
-
-
-def test_two_processes_share_the_jobs(tmp_path, monkeypatch, capsys):
-  """While the other one trains MNIST, this one takes what needs none of it."""
-  other, called = contextlib.ExitStack(), []
-  root = tmp_path / 'runs'
-  pairs = [('table3', 'mnist'), ('model', '')]
-  jobs = [job for pair in pairs for job in catalogue.jobs(*pair, 'small')]
-
-  def call(main, command):
-    called.append(command[0])
-
-  def sleep(seconds):  # meanwhile, the other one ends all but the last
-    lines = [journal.line(job, root) for job in jobs[: len(jobs) - 2]]
-    journal.add(root, {line: {'seconds': 1.0} for line in lines})
-    other.close()
-
-  monkeypatch.setattr(program, 'call', call)
-  # Not `time.sleep` itself, which subprocesses of ours are waited for with.
-  clock = types.SimpleNamespace(
-    time=time.time, process_time=time.process_time, sleep=sleep
-  )
-  monkeypatch.setattr(reproduce, 'time', clock)
-  assert other.enter_context(locks.tried(root / 'mnist'))
-  assert not reproduce.reproduce(pairs, 'small', root)
-  assert called == ['idealized', 'evaluate']
-  text = capsys.readouterr().out
-  assert text.index('idealized') < text.index('Another process is at work')
-  assert text.count('done meanwhile by another process: ') == len(jobs) - 2
-
-
-def test_what_is_begun_from_nothing_tells_its_time(tmp_path):
-  train, retrain, *_ = catalogue.jobs('table2', 'mnist', 'small')
-  assert journal.is_whole(train, tmp_path)
-  (tmp_path / 'mnist').mkdir()
-  assert journal.is_whole(train, tmp_path)
-  (tmp_path / 'mnist' / 'models').mkdir()
-  assert not journal.is_whole(train, tmp_path)  # by whom?
-  journal.add(tmp_path, {journal.line(train, tmp_path): {'date': 'begun'}})
-  assert not journal.is_whole(train, tmp_path)  # it goes on
-  assert not journal.is_whole(retrain, tmp_path)
-  journal.add(tmp_path, {journal.line(train, tmp_path): {'seconds': 9.0}})
-  assert journal.is_whole(retrain, tmp_path)
 
 
 def test_programs_are_told_to_publish(tmp_path, monkeypatch):

@@ -1,0 +1,138 @@
+"""Jobs of both papers that nobody has run and nobody is at, one after another.
+
+Several processes may work off one list in one folder: each takes the first job
+whose workdir is free and whose models are there, and keeps the others out of
+that workdir meanwhile. What a killed process was at is free again.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import importlib
+import time
+
+from etils.epath import Path
+import jax
+
+from configs.paper.catalogue import Job
+from experiments import journal, locks, preemption, program, publish
+from rdefense import provenance
+
+__all__ = ['ready', 'work_off']
+
+_POLL = 2.0  # seconds, where all that is left is at work elsewhere
+
+
+def work_off(todo: list[Job], published: str, root: Path) -> list[Job]:
+  """Runs what nobody has run and nobody is at; returns what failed.
+
+  Args:
+    todo: jobs, each after those it needs.
+    published: preset under which times are published; '' if nothing is.
+    root: folder of all runs.
+  """
+  before = journal.read(root)
+  left, failed, told_to_wait = [], [], False
+  for i, job in enumerate(todo, 1):
+    line = journal.line(job, root)
+    # Before the first one runs: it may make a workdir that others need whole.
+    if 'seconds' in before.get(line, {}) and (root / job.workdir).is_dir():
+      print(f'[{i}/{len(todo)}] done before: {line}')
+    else:
+      left.append(job)
+  while left:
+    with _first_free(ready(left), root) as mine:
+      elsewhere = _ended_since(before, left, root)
+      for done in elsewhere:
+        left.remove(done)
+        print('done by another process:', journal.line(done, root))
+      if mine in left:
+        left.remove(mine)
+        line = journal.line(mine, root)
+        print(f'[{todo.index(mine) + 1}/{len(todo)}] {line}', flush=True)
+        failed += [] if _run(mine, root, line, published) else [mine]
+    if mine is None and not elsewhere:
+      if not told_to_wait:
+        print('Another process is at work; waiting for what it makes.')
+      time.sleep(_POLL)
+    told_to_wait = mine is None and not elsewhere
+  return failed
+
+
+def _ended_since(before, left: list[Job], root: Path) -> list[Job]:
+  """Those that the journal tells the end of now, and did not then."""
+  now = journal.read(root)
+  lines = [journal.line(job, root) for job in left]
+  return [
+    job
+    for job, line in zip(left, lines)
+    if 'seconds' in now.get(line, {}) and now[line] != before.get(line)
+  ]
+
+
+@contextlib.contextmanager
+def _first_free(jobs: list[Job], root: Path) -> Iterator[Job | None]:
+  """The first that no other process is at, which are kept out meanwhile."""
+  with contextlib.ExitStack() as kept:
+    yield next(
+      (
+        job
+        for job in jobs
+        if kept.enter_context(locks.tried(root / job.workdir))
+      ),
+      None,
+    )
+
+
+def ready(left: list[Job]) -> list[Job]:
+  """Jobs that need none of the others that are left.
+
+  >>> train, evaluate = [Job(name, '', 'x') for name in ('train', 'evaluate')]
+  >>> codes = Job('train', '', 'x_k2', pretrained='x')
+  >>> ready([train, evaluate, codes]) == [train]
+  True
+  >>> ready([evaluate, codes]) == [evaluate, codes]
+  True
+  """
+  return [
+    job
+    for i, job in enumerate(left)
+    if not any(_needs(job, other) for other in left[:i])
+  ]
+
+
+def _needs(job: Job, other: Job) -> bool:
+  """Whether a job goes on with what an earlier one leaves in its workdir."""
+  if other.workdir == job.workdir:
+    return True
+  return other.workdir == job.pretrained and other.program == 'train'
+
+
+def _run(job: Job, root: Path, line: str, published: str) -> bool:
+  """Whether a job ended well; it is in the journal then, with its time."""
+  whole = journal.is_whole(job, root)
+  begin, computed = time.time(), time.process_time()
+  main = importlib.import_module(f'experiments.{job.program}').main
+  about = provenance.environment()
+  told = {name: about[name] for name in ('commit', 'dirty', 'date', 'device')}
+  journal.add(root, {line: told})
+  try:
+    asked = ['--publish'] if published else []
+    program.call(main, [job.program, *job.arguments(str(root)), *asked])
+  except preemption.Stopped:
+    raise
+  except (Exception, SystemExit) as error:
+    program.tell(error)
+    return False
+  seconds = time.time() - begin
+  journal.add(root, {line: told | {'seconds': seconds}})
+  if published and whole:
+    on_cpu = about['device'] == 'cpu'
+    spent = jax.device_count() * seconds
+    # Of a CPU what was computed, whatever else the machine was at.
+    spent = time.process_time() - computed if on_cpu else spent
+    entry = publish.Entry(
+      spent / 3600, None, None, None, published, line, publish.commit_of(about),
+      about['device'], about['date'], 'core h' if on_cpu else 'device h',
+    )  # fmt: skip
+    publish.publish(publish.RESULTS, {journal.key(job, published): entry})
+  return True

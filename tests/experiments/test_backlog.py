@@ -1,0 +1,67 @@
+"""What is worked off, by one process or by several with one folder."""
+
+import contextlib
+import time
+import types
+
+from configs.paper import catalogue
+from experiments import backlog, journal, locks, program
+
+
+def test_two_processes_share_the_jobs(tmp_path, monkeypatch, capsys):
+  """While the other one trains MNIST, this one takes what needs none of it."""
+  other, called = contextlib.ExitStack(), []
+  root = tmp_path / 'runs'
+  pairs = [('table3', 'mnist'), ('model', '')]
+  jobs = [job for pair in pairs for job in catalogue.jobs(*pair, 'small')]
+
+  def call(main, command):
+    called.append(command[0])
+
+  def sleep(seconds):  # meanwhile, the other one ends all but the last
+    lines = [journal.line(job, root) for job in jobs[: len(jobs) - 2]]
+    journal.add(root, {line: {'seconds': 1.0} for line in lines})
+    other.close()
+
+  monkeypatch.setattr(program, 'call', call)
+  # Not `time.sleep` itself, which subprocesses of ours are waited for with.
+  clock = types.SimpleNamespace(
+    time=time.time, process_time=time.process_time, sleep=sleep
+  )
+  monkeypatch.setattr(backlog, 'time', clock)
+  assert other.enter_context(locks.tried(root / 'mnist'))
+  assert not backlog.work_off(jobs, '', root)
+  assert called == ['idealized', 'evaluate']
+  text = capsys.readouterr().out
+  assert text.index('idealized') < text.index('Another process is at work')
+  assert text.count('done by another process: ') == len(jobs) - 2
+
+
+def test_codes_are_trained_while_another_evaluates_what_they_begin_with(
+  tmp_path, monkeypatch
+):
+  """The other one has trained the models and goes on in that workdir."""
+  jobs = catalogue.jobs('table3', 'mnist', 'small')
+  base, codes = jobs[:3], jobs[3:]
+  called = []
+
+  def call(main, command):
+    called.append(command[0])
+    if len(called) == len(codes):
+      told = {journal.line(base[-1], tmp_path): {'seconds': 1.0}}
+      journal.add(tmp_path, told)
+
+  monkeypatch.setattr(program, 'call', call)
+
+  def sleep(seconds):
+    lines = [journal.line(job, tmp_path) for job in base[:-1]]
+    journal.add(tmp_path, {line: {'seconds': 1.0} for line in lines})
+
+  clock = types.SimpleNamespace(
+    time=time.time, process_time=time.process_time, sleep=sleep
+  )
+  monkeypatch.setattr(backlog, 'time', clock)
+  with locks.tried(tmp_path / 'mnist') as mine:
+    assert mine
+    assert not backlog.work_off(jobs, '', tmp_path)
+  assert called == ['train', 'evaluate']
