@@ -30,15 +30,21 @@ jax.config.update('jax_debug_key_reuse', True)
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Little of what tests run runs long: compiling takes most of the time, and
-# twice as much with the newer emitters of code for CPUs. What one worker,
-# program or notebook has compiled, the others find.
+# twice as much with the newer emitters of code for CPUs. LLVM's fast selection
+# of instructions goes wrong behind the older ones: it made wrong gradients of
+# a network with `remat` (jaxlib 0.10.2). What one worker, program or notebook
+# has compiled, the others find.
 _QUICKLY = os.environ.get('JAX_DISABLE_MOST_OPTIMIZATIONS') not in (
   '0',
   'False',
 )
+_EMITTERS = (
+  '--xla_cpu_use_fusion_emitters=false',
+  '--xla_backend_extra_options=-fast-isel=false',
+)
 if _QUICKLY:
-  os.environ['XLA_FLAGS'] = (
-    os.environ.get('XLA_FLAGS', '') + ' --xla_cpu_use_fusion_emitters=false'
+  os.environ['XLA_FLAGS'] = ' '.join(
+    (os.environ.get('XLA_FLAGS', ''), *_EMITTERS)
   )
 _COMPILED = {
   'jax_disable_most_optimizations': _QUICKLY,
