@@ -114,6 +114,7 @@ def _run(job: Job, root: Path, line: str, published: str) -> bool:
   main = importlib.import_module(f'experiments.{job.program}').main
   about = provenance.environment()
   told = {name: about[name] for name in ('commit', 'dirty', 'date', 'device')}
+  told |= {'whole': whole}
   journal.add(root, {line: told})
   try:
     asked = ['--publish'] if published else []

@@ -45,7 +45,11 @@ def key(job: Job, preset: str) -> str:
 
 
 def read(root: Path) -> dict[str, dict[str, Any]]:
-  """Command line -> commit, dirty, date, device, and seconds where it ended.
+  """What is told of each command line.
+
+  Returns:
+    Command line -> commit, dirty, date, device; whole, whether it began from
+    nothing; seconds where it ended.
 
   Raises:
     ValueError: if the file is damaged.
@@ -63,16 +67,19 @@ def add(root: Path, lines: Mapping[str, Mapping[str, Any]]) -> None:
 def is_whole(job: Job, root: Path) -> bool:
   """Whether a job about to start begins from nothing, so that its time counts.
 
-  It does not where it has been begun before, or where its workdir was made by
-  somebody who is not in the journal: then it may only go on.
+  It does not where it has been begun before, or where all that lies in its
+  workdir was not made by jobs that ended and were whole: then it may go on with
+  what somebody began.
   """
   workdir = root / job.workdir
   if not workdir.is_dir() or not any(workdir.iterdir()):
     return True
   told = read(root)
-  ended = [words for words, about in told.items() if 'seconds' in about]
-  by_us = any(_workdirs(words) == [job.workdir] for words in ended)
-  return by_us and line(job, root) not in told
+  before = [
+    about for words, about in told.items() if _workdirs(words) == [job.workdir]
+  ]
+  whole = [about.get('whole', False) and 'seconds' in about for about in before]
+  return line(job, root) not in told and bool(whole) and all(whole)
 
 
 def seconds(lines: Mapping[str, Mapping[str, Any]], job: Job) -> float | None:

@@ -14,5 +14,10 @@ def test_what_is_begun_from_nothing_tells_its_time(tmp_path):
   journal.add(tmp_path, {journal.line(train, tmp_path): {'date': 'begun'}})
   assert not journal.is_whole(train, tmp_path)  # it goes on
   assert not journal.is_whole(retrain, tmp_path)
-  journal.add(tmp_path, {journal.line(train, tmp_path): {'seconds': 9.0}})
+  ended = {'seconds': 9.0, 'whole': False}  # it went on, and is at its end
+  journal.add(tmp_path, {journal.line(train, tmp_path): ended})
+  assert not journal.is_whole(retrain, tmp_path)
+  ended['whole'] = True
+  journal.add(tmp_path, {journal.line(train, tmp_path): ended})
   assert journal.is_whole(retrain, tmp_path)
+  assert not journal.is_whole(train, tmp_path)
