@@ -26,6 +26,8 @@ def fitted_codebook(config, workdir) -> codebooks.Codebook | None:
   if parallel.is_first() and not path.exists():
     about = config.codebook.to_dict()
     images = build.dataset(config.data.to_dict(), about['split']).images
+    told = ', '.join(f'{name}={value}' for name, value in about.items())
+    print(f'Fits a codebook to {len(images):,} images: {told}.', flush=True)
     codebooks.save(path, build.codebook(about, images))
   parallel.wait('codebook')
   return codebooks.load(path)
