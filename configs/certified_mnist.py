@@ -21,7 +21,7 @@ the 7-layer network for 250 epochs (a GPU); `smoke` only shows that it runs.
 
 import ml_collections
 
-from configs import study
+from configs import parts, study
 
 # Radius -> weight of the loss without bounds.
 _WEIGHTS = {0.1: 0.98, 0.2: 0.9, 0.3: 0.5}
@@ -38,7 +38,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     'paper': ('large', 250, 16_000),
     'smoke': ('tiny', 0, 4),
   }[preset]
-  run = study.model_run(
+  run = parts.model_run(
     'certified',
     defense='discretized',
     batch_size=128,
@@ -78,11 +78,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       'discretized': {'name': 'nearest_code', 'norm': 'linf'},
     },
     settings={
-      name: study.setting(name, 'discretized', f'trained for eps {eps:g}')
+      name: parts.setting(name, 'discretized', f'trained for eps {eps:g}')
       for name, eps in names.items()
     },
     attacks={
-      'adaptive': study.attack_run(
+      'adaptive': parts.attack_run(
         'adaptive',
         num_examples=1000,
         num_steps=16,
@@ -95,7 +95,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   config.preset = preset
   config.data.train_examples = _NUM_TRAINING
   study.with_codebook(config, 'density', 0.6)
-  config.certify = study.certification(
+  config.certify = parts.certification(
     max_nodes=10_000, leaf_size=4, batch_size=32
   )
   if preset == 'smoke':

@@ -19,7 +19,7 @@ of a finished workdir:
 
 import ml_collections
 
-from configs import study
+from configs import parts, study
 
 # Algorithm 1's r in grey levels, by the number of codes (Table II).
 RADII = {
@@ -40,7 +40,7 @@ _DRAWN = (50, 300)
 # Words of all studies of colour images.
 CHOICES = {
   'preset': ('small', 'paper', 'smoke'),
-  'codebook': tuple(study.CODEBOOKS),
+  'codebook': tuple(parts.CODEBOOKS),
   'k': ('k300', *(f'k{k}' for k in RADII if k != 300)),
 }
 ALPHA = 25.5  # of the surrogate: 0.1 a grey level
@@ -87,11 +87,11 @@ def color_like(
     eps,
     runs=runs,
     attacks={
-      'pgd40': study.attack_run('pgd', ('plain',), **steps),
-      'paper_a': study.attack_run(
+      'pgd40': parts.attack_run('pgd', ('plain',), **steps),
+      'paper_a': parts.attack_run(
         'paper_a', ('transformed',), alpha=ALPHA, **steps
       ),
-      'adaptive': study.attack_run(
+      'adaptive': parts.attack_run(
         'adaptive',
         num_examples=few if drawn else few // 2,
         num_steps=16,
@@ -144,12 +144,12 @@ def _small(num_steps: int) -> dict:
     'num_steps': num_steps // 8,
   }
   return {
-    'nat': study.model_run('natural', num_steps=num_steps, **momentum),
-    'adv': study.model_run(
+    'nat': parts.model_run('natural', num_steps=num_steps, **momentum),
+    'adv': parts.model_run(
       'adversarial', num_steps=num_steps, eps_ramp=0.3, attack=pgd, **momentum
     ),
-    'nat_re': study.model_run('natural', begin='nat', **again),
-    'adv_re': study.model_run('adversarial', begin='adv', attack=pgd, **again),
+    'nat_re': parts.model_run('natural', begin='nat', **again),
+    'adv_re': parts.model_run('adversarial', begin='adv', attack=pgd, **again),
   }
 
 
@@ -171,12 +171,12 @@ def _paper(eps: float) -> dict:
     'num_steps': 80_001,
   }
   return {
-    'nat': study.model_run('natural', num_steps=70_000, **momentum),
-    'adv': study.model_run(
+    'nat': parts.model_run('natural', num_steps=70_000, **momentum),
+    'adv': parts.model_run(
       'adversarial', num_steps=70_000, attack=pgd, **momentum
     ),
-    'nat_re': study.model_run('natural', begin='nat', **again),
-    'adv_re': study.model_run(
+    'nat_re': parts.model_run('natural', begin='nat', **again),
+    'adv_re': parts.model_run(
       'adversarial', begin='adv', attack=pgd | {'name': 'paper_a'}, **again
     ),
   }

@@ -12,13 +12,13 @@ over seeds and the radius of training and attack.
 
 import ml_collections
 
-from configs import study
+from configs import parts, study
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   """`arg`: `small` (default) or `smoke`, and density, medoids or binning."""
   chosen = study.words(
-    arg, preset=('small', 'smoke'), codebook=tuple(study.CODEBOOKS)
+    arg, preset=('small', 'smoke'), codebook=tuple(parts.CODEBOOKS)
   )
   steps = 10 if chosen['preset'] == 'smoke' else 400
   curve = (0.05, 0.1, 0.15)
@@ -29,14 +29,14 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     {'name': 'digits_cnn', 'width': 16},
     eps=0.2,
     runs={
-      'nat': study.model_run('natural', num_steps=steps),
-      'adv': study.model_run(
+      'nat': parts.model_run('natural', num_steps=steps),
+      'adv': parts.model_run(
         'adversarial', num_steps=2 * steps, eps_ramp=0.4, attack=pgd
       ),
-      'nat_re': study.model_run(
+      'nat_re': parts.model_run(
         'natural', begin='nat', defense='discretized', num_steps=steps
       ),
-      'adv_re': study.model_run(
+      'adv_re': parts.model_run(
         'adversarial',
         begin='adv',
         defense='discretized',
@@ -45,13 +45,13 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       ),
     },
     attacks={
-      'pgd100': study.attack_run(
+      'pgd100': parts.attack_run(
         'pgd', ('plain',), curve=curve, step_size=0.01
       ),
-      'paper_a': study.attack_run(
+      'paper_a': parts.attack_run(
         'paper_a', ('transformed',), curve=curve, step_size=0.01, alpha=10.0
       ),
-      'adaptive': study.attack_run(
+      'adaptive': parts.attack_run(
         'adaptive', num_examples=200, num_steps=20, alphas=(4.0, 10.0)
       ),
     },

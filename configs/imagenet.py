@@ -15,7 +15,7 @@ the format read here: eps 4/255, 10 steps.
 
 import ml_collections
 
-from configs import cifar10, study
+from configs import cifar10, parts, study
 from configs.paper import table_2a
 
 _ADVERSARIAL = 'ens_adv_inception_resnet_v2.h5'
@@ -46,15 +46,15 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     runs={},
     defenses=study.six_defenses(),
     settings={
-      name: study.setting('', *study.SIX_SETTINGS[name][1:])
+      name: parts.setting('', *study.SIX_SETTINGS[name][1:])
       for name in (f'{base}_pre', f'disc_{base}_pre')
     },
     attacks={
-      f'pgd{num_steps}': study.attack_run('pgd', ('plain',), **steps),
-      'paper_a': study.attack_run(
+      f'pgd{num_steps}': parts.attack_run('pgd', ('plain',), **steps),
+      'paper_a': parts.attack_run(
         'paper_a', ('transformed',), alpha=cifar10.ALPHA, **steps
       ),
-      'adaptive': study.attack_run(
+      'adaptive': parts.attack_run(
         'adaptive',
         num_examples=few and 20,
         num_steps=10,

@@ -21,7 +21,7 @@ and so may each run of the sweep over the attacker's surrogate:
 
 import ml_collections
 
-from configs import study
+from configs import parts, study
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -51,10 +51,10 @@ def mnist_like(
     eps,
     runs=make_runs[chosen['preset']](eps, train_steps),
     attacks={
-      'pgd100': study.attack_run(
+      'pgd100': parts.attack_run(
         'pgd', ('plain',), curve=curve, curve_examples=200, step_size=0.01
       ),
-      'paper_a': study.attack_run(
+      'paper_a': parts.attack_run(
         'paper_a',
         ('transformed',),
         curve=curve,
@@ -62,7 +62,7 @@ def mnist_like(
         step_size=0.01,
         alpha=10.0,
       ),
-      'adaptive': study.attack_run(
+      'adaptive': parts.attack_run(
         'adaptive',
         num_examples=1000 if chosen['codebook'] == 'density' else 200,
         num_steps=16,
@@ -87,11 +87,11 @@ def _small(eps: float, train_steps: int) -> dict:
   pgd5 = {'num_steps': 5, 'step_size': 0.3}
   adversarial = {'batch_size': 100, 'learning_rate': 2e-3, 'attack': pgd}
   return {
-    'nat': study.model_run('natural', num_steps=2000),
-    'adv_fast': study.model_run(
+    'nat': parts.model_run('natural', num_steps=2000),
+    'adv_fast': parts.model_run(
       'adversarial', num_steps=3000, eps_ramp=0.4, **adversarial
     ),
-    'adv': study.model_run(
+    'adv': parts.model_run(
       'adversarial',
       begin='adv_fast',
       num_steps=1500,
@@ -99,14 +99,14 @@ def _small(eps: float, train_steps: int) -> dict:
       learning_rate=1e-3,
       attack=pgd5,
     ),
-    'nat_re': study.model_run(
+    'nat_re': parts.model_run(
       'natural',
       begin='nat',
       defense='discretized',
       num_steps=600,
       learning_rate=5e-4,
     ),
-    'adv_re': study.model_run(
+    'adv_re': parts.model_run(
       'adversarial',
       begin='adv',
       defense='discretized',
@@ -128,14 +128,14 @@ def _paper(eps: float, train_steps: int) -> dict:
   pgd = {'num_steps': train_steps, 'step_size': 0.01 / eps}
   again = adam | {'defense': 'discretized', 'keep_optimizer': True}
   return {
-    'nat': study.model_run('natural', num_steps=25_000, **adam),
-    'adv': study.model_run(
+    'nat': parts.model_run('natural', num_steps=25_000, **adam),
+    'adv': parts.model_run(
       'adversarial', num_steps=100_000, attack=pgd, **adam
     ),
-    'nat_re': study.model_run(
+    'nat_re': parts.model_run(
       'natural', begin='nat', num_steps=35_000, **again
     ),
-    'adv_re': study.model_run(
+    'adv_re': parts.model_run(
       'adversarial',
       begin='adv',
       num_steps=110_000,

@@ -1,4 +1,4 @@
-"""What the configs have in common: plain data.
+"""What the configs have in common: whole studies, made of `configs/parts.py`.
 
 `of_defenses` is the skeleton of any study; `six_settings` is paper A's, which
 `configs/digits.py`, `configs/mnist.py` and `configs/fashion_mnist.py` fill in.
@@ -8,9 +8,7 @@ Every config takes an argument of comma-separated words: a preset (`small`,
 
 import ml_collections
 
-# What is attacked, by what is in front of the classifier: nothing, a
-# deterministic transformation, a randomised one.
-KINDS = ('plain', 'transformed', 'randomized')
+from configs import parts
 
 # setting: (which model, which defense in front of it, what it is)
 SIX_SETTINGS = {
@@ -33,12 +31,6 @@ SIX_SETTINGS = {
 # Of these, those whose model has seen no attacks.
 NATURAL = ('nat_pre', 'disc_nat_pre', 'disc_nat_re')
 
-CODEBOOKS = {
-  'density': {'name': 'density', 'num_codes': 2, 'kernel': 'identity'},
-  'medoids': {'name': 'medoids', 'num_codes': 2, 'norm': 'l1', 'seed': 0},
-  'binning': {'name': 'grid', 'num_codes': 2},
-}
-
 
 def words(arg: str | None, **choices: tuple[str, ...]) -> dict[str, str]:
   """Reads `small,medoids`: one word of each choice, the first by default.
@@ -58,38 +50,6 @@ def words(arg: str | None, **choices: tuple[str, ...]) -> dict[str, str]:
       raise ValueError(f'unknown config name {word!r}; choose of: {known}.')
     chosen[owners[0]] = word
   return chosen
-
-
-def model_run(method: str, **changes) -> dict:
-  """One training run; `begin` is the model whose checkpoint it starts from."""
-  run = {
-    'method': method,
-    'seed': 0,  # added to that of the study
-    'begin': '',
-    'keep_optimizer': False,
-    'defense': 'none',
-    'eps': 0.0,  # 0 stands for that of the threat
-    'num_steps': 1000,
-    'batch_size': 128,
-    'optimizer': 'adam',
-    'learning_rate': 1e-3,
-    'schedule': 'cosine',
-    'boundaries': (),  # steps at which the rate falls; of the schedule `steps`
-    'weight_decay': 0.0,
-    'reduction': 'mean',
-    'clip_norm': 0.0,
-    'augment': {'padding': 0, 'flip': False},
-    # Shares of the steps: at eps 0, then on the way to the whole eps.
-    'eps_start': 0.0,
-    'eps_ramp': 0.0,
-    # Certified training: the weight of the loss without bounds at the end of
-    # the ramp, and whether that is of attacked codes.
-    'natural_weight': 1.0,
-    'attacked': False,
-    'attack': {'name': 'pgd', 'num_steps': 0, 'step_size': 0.0, 'alpha': 10.0},
-  }
-  run['attack'] |= changes.pop('attack', {})
-  return run | changes
 
 
 def in_order(runs) -> list[str]:
@@ -144,112 +104,8 @@ def with_codebook(config, name: str, radius: float, num_codes: int = 2) -> None:
   config.codebook_name = name if num_codes == 2 else f'{name}_k{num_codes}'
   extra = {'radius': radius} if name == 'density' else {}
   config.codebook = ml_collections.ConfigDict(
-    CODEBOOKS[name] | {'num_codes': num_codes, 'split': 'train'} | extra
+    parts.CODEBOOKS[name] | {'num_codes': num_codes, 'split': 'train'} | extra
   )
-
-
-def setting(
-  model: str, defense: str, description: str, network: str = ''
-) -> dict:
-  """What is evaluated: a model and, by their names, the defense before it.
-
-  `network` is one of `config.networks`; by default `config.model`.
-  """
-  return {
-    'model': model,
-    'defense': defense,
-    'description': description,
-    'network': network,
-  }
-
-
-def attack_run(name: str, on: tuple[str, ...] = KINDS, **changes) -> dict:
-  """One attack: at `radii`, or `threat.eps` alone, and at those of the curve.
-
-  `on` says on which kinds of settings, see `KINDS`; `source` is the setting it
-  is computed on, to be transferred to the others ('': on each itself);
-  `precision` that of the network's products in the attack, lower than
-  `highest` where that is faster (`high`, `default`); `num_examples` and
-  `curve_examples` are the first so many test images (0: all).
-  """
-  run = {
-    'name': name,
-    'on': on,
-    'source': '',
-    'num_examples': 0,
-    'radii': (),
-    'curve': (),
-    'curve_examples': 0,
-    'num_steps': 100,
-    'precision': 'highest',
-  }
-  return run | changes
-
-
-def certification(**changes) -> dict:
-  """How settings are certified at l_inf `radii`, or `config.radii_of`.
-
-  Those are of paper A's Table IV by default; `num_examples` are the first so
-  many test images (0: all). The nodes are of settings behind a codebook, the
-  votes of randomised ones.
-  """
-  return {
-    'radii': (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
-    'num_examples': 0,
-    'max_nodes': 500,  # of an image
-    'leaf_size': 16,  # nodes of so few images are enumerated
-    'batch_size': 64,  # nodes at once
-    'bounds': 'linear',  # or 'tables', see rdefense.certification
-    'max_patterns': 1024,  # rows of a table
-    'max_ambiguous': 0,  # pixels; one look at images with more (0: no limit)
-    'table_iv': False,  # is paper A's Table IV about this?
-    'num_votes': 1000,  # draws on an image
-    'delta': 0.001,  # probability that the certificate of an image fails
-    'shard_size': 100,  # images
-    'key': '',  # of the figures published; the dataset's name if empty
-    # Curves of several settings, each at radii of its own: name -> settings.
-    'curves': {},
-  } | changes
-
-
-def honest_randomness(
-  budget: int, num_draws: int, num_examples: int, alpha: float, eps: float
-) -> dict[str, dict]:
-  """What shows whether a randomised defense was attacked or only blurred.
-
-  The randomness frozen to one known value and attacked by `adaptive`: what
-  stands then is not due to randomness, and at radius 1/2, where any image can
-  be made grey, nothing must. One budget of gradients spent on many steps of
-  one draw and on few steps of `num_draws`; and draws a step from 1 to 64.
-
-  Raises:
-    ValueError: if the draws do not divide the budget.
-  """
-  if budget % num_draws:
-    raise ValueError(
-      f'budget={budget} is no multiple of num_draws={num_draws}: the two '
-      'attacks would not cost the same.'
-    )
-
-  def run(**changes):
-    return attack_run(
-      'eot', ('randomized',), num_examples=num_examples, alpha=alpha, **changes
-    )
-
-  steps = budget // num_draws
-  return {
-    'frozen': attack_run(
-      'adaptive',
-      ('randomized',),
-      num_examples=num_examples,
-      num_steps=16,
-      alphas=(4.0, alpha),
-      radii=(eps, 0.5),
-      frozen=True,
-    ),
-    f'eot1x{budget}': run(num_steps=budget, num_draws=1),
-    f'eot{num_draws}x{steps}': run(num_steps=steps, num_draws=num_draws),
-  } | {f'sweep{n}': run(num_steps=steps, num_draws=n) for n in (1, 4, 16, 64)}
 
 
 def of_defenses(
@@ -349,7 +205,7 @@ def six_settings(
     eps,
     runs,
     defenses=six_defenses(),
-    settings={n: setting(*s) for n, s in SIX_SETTINGS.items()},
+    settings={n: parts.setting(*s) for n, s in SIX_SETTINGS.items()},
     attacks=attacks,
   )
   config.title = f'{dataset}: six settings at eps {eps:g}'

@@ -9,7 +9,7 @@ import ml_collections
 import optax
 import pytest
 
-from configs import study
+from configs import parts, study
 from experiments.workdir import model_config
 from rdefense import build
 from rdefense.data.sources import NAMES
@@ -37,7 +37,7 @@ MEMBERS = (
   [
     (name, f'{preset},{codebook}')
     for name in SIX_SETTINGS
-    for preset, codebook in itertools.product(PRESETS[name], study.CODEBOOKS)
+    for preset, codebook in itertools.product(PRESETS[name], parts.CODEBOOKS)
   ]
   + [
     (name, preset)
@@ -101,7 +101,7 @@ def test_everything_it_names_builds(config):
     assert build.weights_path(config.model.weights)
   for defense in config.defenses.values():
     assert build.defend(defense.to_dict())
-    assert build.kind(defense) in study.KINDS
+    assert build.kind(defense) in parts.KINDS
   for run in config.runs.values():
     tx = build.optimizer(run.to_dict())
     assert isinstance(tx, optax.GradientTransformation)
@@ -111,7 +111,7 @@ def test_everything_it_names_builds(config):
       assert recipe.num_steps >= 1 and recipe.step_size > 0
   for attack in config.attacks.values():
     assert attack.source in ('', *config.settings)
-    assert attack.on and set(attack.on) <= set(study.KINDS)
+    assert attack.on and set(attack.on) <= set(parts.KINDS)
     for kind in attack.on:
       assert build.attack_recipes(attack.to_dict(), config.threat.eps, kind)
 
@@ -143,7 +143,7 @@ def test_words_are_remembered(config):
   assert config.preset in ('small', 'paper', 'smoke')
   if config.codebook_name:
     name, _, num_codes = config.codebook_name.partition('_k')
-    chosen = study.CODEBOOKS[name] | {'num_codes': int(num_codes or 2)}
+    chosen = parts.CODEBOOKS[name] | {'num_codes': int(num_codes or 2)}
     assert chosen.items() <= config.codebook.to_dict().items()
 
 
@@ -178,11 +178,11 @@ def test_an_unknown_word_lists_the_words(name):
 
 
 def test_one_budget_is_the_same_number_of_gradients():
-  found = study.honest_randomness(800, 20, num_examples=5, alpha=40.0, eps=0.1)
+  found = parts.honest_randomness(800, 20, num_examples=5, alpha=40.0, eps=0.1)
   many, few = found['eot1x800'], found['eot20x40']
   for run in (many, few):
     (recipe,) = build.attack_recipes(run, 0.1, 'randomized')
     assert recipe.num_steps * recipe.num_draws == 800
   assert many['num_steps'] != few['num_steps']
   with pytest.raises(ValueError, match='budget=801 is no multiple of num_'):
-    study.honest_randomness(801, 20, num_examples=5, alpha=40.0, eps=0.1)
+    parts.honest_randomness(801, 20, num_examples=5, alpha=40.0, eps=0.1)

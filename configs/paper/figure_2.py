@@ -17,7 +17,7 @@ trained base (prose: there the defense lowers robustness). Models of
 
 import ml_collections
 
-from configs import mnist, study
+from configs import mnist, parts, study
 
 _NOISE = 0.15  # sigma = tau, PROTOCOL B1
 _CENTERS = {
@@ -40,7 +40,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   paper = chosen['preset'] == 'paper'
   main, few = (0, 0) if paper else (1000, 300)
   attacks = {
-    'paper_b': study.attack_run(
+    'paper_b': parts.attack_run(
       'paper_b',
       num_examples=main,
       radii=_RADII,
@@ -50,7 +50,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       num_draws=20,
       alpha=40.0,
     ),
-    'strongest': study.attack_run(
+    'strongest': parts.attack_run(
       'strongest',
       ('randomized',),
       num_examples=main and 100,
@@ -60,7 +60,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       alphas=(10.0, 40.0, 160.0),
       num_restarts=1,
     ),
-  } | study.honest_randomness(
+  } | parts.honest_randomness(
     budget=800, num_draws=20, num_examples=main and 100, alpha=40.0, eps=0.1
   )
   base = chosen['base']
@@ -78,10 +78,10 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       'randmix': {'name': 'rand_mix', 'alpha': 40.0} | _CENTERS,
     },
     settings={
-      'base': study.setting(base, 'none', 'no defense'),
-      'gaussian': study.setting(base, 'gaussian', 'noise alone'),
-      'randdisc': study.setting(base, 'randdisc', 'nearest of 2 centres'),
-      'randmix': study.setting(base, 'randmix', 'mixture of 2 centres'),
+      'base': parts.setting(base, 'none', 'no defense'),
+      'gaussian': parts.setting(base, 'gaussian', 'noise alone'),
+      'randdisc': parts.setting(base, 'randdisc', 'nearest of 2 centres'),
+      'randmix': parts.setting(base, 'randmix', 'mixture of 2 centres'),
     },
     attacks=attacks,
   )

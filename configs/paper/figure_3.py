@@ -17,7 +17,7 @@ all 10,000 images and 10,000 votes; `smoke` only shows that it runs.
 
 import ml_collections
 
-from configs import study
+from configs import parts, study
 
 _SIGMA = 0.15
 _THRESHOLD = ((0.0,), (1.0,))  # 0.5; the authors' code: 0.55
@@ -80,13 +80,13 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     _NETWORKS['paper' if preset == 'paper' else 'small'],
     eps=0.1,
     runs={
-      name: study.model_run('natural', defense=name, num_steps=steps)
+      name: parts.model_run('natural', defense=name, num_steps=steps)
       for name in names
     },
     defenses=defenses,
-    settings={name: study.setting(name, name, _told(name)) for name in names},
+    settings={name: parts.setting(name, name, _told(name)) for name in names},
     attacks={
-      'paper_b': study.attack_run(
+      'paper_b': parts.attack_run(
         'paper_b',
         num_examples=0 if preset == 'paper' else 100,
         num_steps=40,
@@ -100,7 +100,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   config.radii_of = ml_collections.ConfigDict(radii)
   pooled = [name for name in names if name.startswith('pooled')]
   config.certify = ml_collections.ConfigDict(
-    study.certification(
+    parts.certification(
       num_examples=0 if preset == 'paper' else 1000,
       num_votes=10_000 if preset == 'paper' else 2000,
       key='randdisc',

@@ -16,7 +16,7 @@ fractions of a grey level, of Gaussian and of RandDisc with the eight centres
 
 import ml_collections
 
-from configs import study
+from configs import parts, study
 from configs.paper import table_2a
 
 _NOISES = (4, 8, 16, 32, 48, 64)  # of 255; at 0 both are no defense
@@ -55,7 +55,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   if chosen['part'] == 'd':
     small = chosen['preset'] != 'paper'
     config.certify = ml_collections.ConfigDict(
-      study.certification(
+      parts.certification(
         radii=_CERTIFIED,
         num_examples=60 if small else 0,
         num_votes=300 if small else 1000,

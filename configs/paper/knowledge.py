@@ -17,7 +17,7 @@ import importlib
 
 import ml_collections
 
-from configs import study
+from configs import parts, study
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
@@ -36,14 +36,14 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     if name in config.runs:
       del config.runs[name]
   config.settings = {
-    n: study.setting(*study.SIX_SETTINGS[n]) for n in study.NATURAL
+    n: parts.setting(*study.SIX_SETTINGS[n]) for n in study.NATURAL
   }
   config.settings.twin = ml_collections.ConfigDict(
-    study.setting('twin', 'none', 'trained alike, with another seed')
+    parts.setting('twin', 'none', 'trained alike, with another seed')
   )
   (plain,) = (name for name in config.attacks if name.startswith('pgd'))
   on_others = config.attacks[plain].to_dict() | {
-    'on': study.KINDS,
+    'on': parts.KINDS,
     'curve': (),
     'keep': 'last',
     'num_examples': 0,

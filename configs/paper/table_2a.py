@@ -14,7 +14,7 @@ import itertools
 
 import ml_collections
 
-from configs import study
+from configs import parts, study
 
 _NOISE = 32 / 255  # sigma = tau, PROTOCOL B1
 _RADII = (1 / 255, 2 / 255, 4 / 255)
@@ -103,11 +103,11 @@ def imagenet(
     runs={},
     defenses={name: defense for name, (defense, _) in defenses.items()},
     settings={
-      name: study.setting('', name, text)
+      name: parts.setting('', name, text)
       for name, (_, text) in defenses.items()
     },
     attacks={
-      'paper_b': study.attack_run(
+      'paper_b': parts.attack_run(
         'paper_b_imagenet',
         num_examples=0 if paper else 50,
         radii=radii,

@@ -12,7 +12,7 @@ networks it was computed on. Presets as in `configs/paper/table_2a.py`.
 
 import ml_collections
 
-from configs import study
+from configs import parts, study
 from configs.paper import table_2a
 
 _RADIUS = 8 / 255
@@ -47,11 +47,11 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       },
     }
   }
-  config.settings.ensemble = study.setting(
+  config.settings.ensemble = parts.setting(
     '', 'base', 'the networks it was computed on', network='ensemble'
   )
   config.attacks = {
-    'transfer': study.attack_run(
+    'transfer': parts.attack_run(
       'mi_fgsm', source='ensemble', num_examples=0, num_steps=10, keep='last'
     )
   }

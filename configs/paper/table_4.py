@@ -20,7 +20,7 @@ runs.
 
 import ml_collections
 
-from configs import mnist, study
+from configs import mnist, parts, study
 
 _RADII = (0.05, 0.1, 0.15, 0.2, 0.25)  # and that of the threat, 0.3
 
@@ -38,7 +38,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     config.attacks[name].num_examples = few
   config.attacks.adaptive.on = ('transformed',)
   config.attacks.adaptive.radii = _RADII[1::2] + (config.threat.eps,)
-  config.certify = study.certification(
+  config.certify = parts.certification(
     num_examples=0 if preset == 'paper' else 1000,
     bounds='tables',
     max_nodes=127,

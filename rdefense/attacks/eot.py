@@ -3,7 +3,7 @@
 Each step follows the gradient averaged over `num_draws` draws of the defense;
 T steps of n draws cost (T + 1) n gradients an example. At one budget, many
 steps of one draw and few steps of many draws are two attacks, and the stronger
-counts: see `configs.study.honest_randomness`.
+counts: see `configs.parts.honest_randomness`.
 
 References:
   Athalye, Engstrom, Ilyas, Kwok, Synthesizing robust adversarial examples,
