@@ -113,10 +113,10 @@ def work_off(
           told = len(received)
           for _, about in live.values():
             _stop(about.process, kill=told > 1)
+        show(dict(progress))  # what has been started, however short it is
+        time.sleep(_POLL)
         for run, about in list(live.values()):
           _look(run, about, bool(received), live, progress)
-        show(dict(progress))
-        time.sleep(_POLL)
     finally:  # an error of ours leaves nobody behind
       for _, about in live.values():
         _stop(about.process, kill=False)
