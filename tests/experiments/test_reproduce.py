@@ -1,7 +1,6 @@
 """Tables and figures by name: what there is, what is run, and what is not."""
 
 import json
-import os
 from pathlib import Path
 import subprocess
 import sys
@@ -232,8 +231,6 @@ def test_everything_runs_at_smoke(tmp_path):
       return subprocess.Popen(
         [sys.executable, '-m', 'experiments.reproduce', *words],
         cwd=ROOT, stdout=log, stderr=subprocess.STDOUT,
-        # These run for longer than they compile.
-        env=os.environ | {'JAX_DISABLE_MOST_OPTIMIZATIONS': '0'},
       )  # fmt: skip
 
   def ended():
