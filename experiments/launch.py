@@ -204,9 +204,9 @@ def main(argv):
     )
     print(tpu_commands.script(tpu, _runs(root, 'python'), root), end='')
     return
+  program.check_no_file('root', root)
   if dry:
     runs = _runs(root, 'python')
-    program.folder('root', root)
     lines = shell_lines(runs)
     print(*lines, sep='\n', end='\n' if lines else '')
     print(
@@ -220,7 +220,7 @@ def main(argv):
       'run the printed commands instead, whose programs can write there.'
     )
   runs = _runs(root, sys.executable)
-  sys.exit(launch(runs, program.folder('root', root), _WORKERS.value, title))
+  sys.exit(launch(runs, Path(root), _WORKERS.value, title))
 
 
 if __name__ == '__main__':

@@ -17,6 +17,7 @@ from experiments import preemption
 
 __all__ = [
   'call',
+  'check_no_file',
   'command_line',
   'folder',
   'one_device_a_core',
@@ -109,10 +110,22 @@ def folder(flag: str, value: str) -> Path:
       f'--{flag}={value} is in a bucket ({error}): install the extra gcs, or '
       'choose a folder of this machine.'
     ) from error
-  for part in () if '://' in value else (path, *path.parents):
+  check_no_file(flag, value)
+  return path
+
+
+def check_no_file(flag: str, value: str) -> None:
+  """Refuses a folder that is a file, or lies below one; looks at no bucket.
+
+  Raises:
+    ValueError: if it, or one above it, is a file.
+  """
+  if '://' in value:
+    return
+  path = Path(value)
+  for part in (path, *path.parents):
     if part.is_file():
       raise ValueError(f'--{flag}={value}: {part} is a file, not a folder.')
-  return path
 
 
 def tell(error: BaseException) -> None:

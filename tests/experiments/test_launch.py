@@ -465,6 +465,7 @@ def test_mistakes_are_one_sentence_and_a_dry_run_starts_nothing(tmp_path):
   tpu = ['--on=tpu-vm', '--tpu_name=a', '--zone=b']
   tries = {
     'fine': ['--root=runs/x y'],
+    'elsewhere': ['--root=gs://b/x'],
     'root': [],
     'workers': ['--root=x', '--workers=0'],
     'program': ['--root=x', '--program=train,paint'],
@@ -499,6 +500,7 @@ def test_mistakes_are_one_sentence_and_a_dry_run_starts_nothing(tmp_path):
     f"python -m experiments.{name} {config} '--workdir=runs/x y/base'"
     for name in ('train', 'evaluate')
   )
+  assert '--workdir=gs://b/x/base' in told.pop('elsewhere')  # it is not opened
   assert '1 of 1 runs are left to do' in done.stderr
   expected = {
     'root': '--root is missing',
