@@ -52,11 +52,7 @@ def trained_model(config, workdir, name: str) -> Path:
         'its end first (python -m experiments.train goes on where it stopped).'
       )
     return directory
-  searched = ' and '.join(str(home / 'models' / name) for home in homes)
-  raise ValueError(
-    f'no checkpoint in {searched}: train this model first '
-    '(python -m experiments.train with the same config and workdir).'
-  )
+  raise checkpoints.missing(*(home / 'models' / name for home in homes))
 
 
 def _last_step(home: Path, name: str) -> int:

@@ -13,7 +13,7 @@ from orbax.checkpoint import v1 as ocp
 from rdefense.parallel import Layout, layout
 from rdefense.types import PyTree
 
-__all__ = ['latest_step', 'load', 'save']
+__all__ = ['latest_step', 'load', 'missing', 'save']
 
 _KEEP = 2
 _POLICY = ocp.training.preservation_policies.LatestN(_KEEP)
@@ -51,6 +51,15 @@ def save(directory, step: int, state: PyTree) -> None:
     checkpointer.save(step, state)
 
 
+def missing(*directories) -> ValueError:
+  """The error where none of these folders has a checkpoint."""
+  searched = ' and '.join(map(str, directories))
+  return ValueError(
+    f'no checkpoint in {searched}: train this model first '
+    '(python -m experiments.train with the same config and workdir).'
+  )
+
+
 def load(directory, template: PyTree, where: Layout | None = None) -> PyTree:
   """Reads the newest checkpoint.
 
@@ -68,7 +77,7 @@ def load(directory, template: PyTree, where: Layout | None = None) -> PyTree:
     ValueError: where there is no checkpoint, or it holds another network.
   """
   if latest_step(directory) is None:
-    raise ValueError(f'no checkpoint in {directory}: train this model first.')
+    raise missing(directory)
   copied = (layout() if where is None else where).copied
   abstract = jax.tree.map(
     lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=copied), template

@@ -66,7 +66,7 @@ def test_no_checkpoint_is_one_sentence_that_says_what_to_do(tmp_path, name):
     checkpoints.load(tmp_path / name, state())
   message = str(caught.value)
   assert f'no checkpoint in {tmp_path / name}' in message
-  assert 'train this model' in message and '\n' not in message
+  assert 'experiments.train' in message and '\n' not in message
 
 
 @pytest.mark.parametrize(
