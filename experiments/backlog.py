@@ -50,11 +50,12 @@ def work_off(todo: list[Job], published: str, root: Path) -> list[Job]:
         line = journal.line(mine, root)
         print(f'[{todo.index(mine) + 1}/{len(todo)}] {line}', flush=True)
         failed += [] if _run(mine, root, line, published) else [mine]
-    if mine is None and not elsewhere:
-      if not told_to_wait:
-        print('Another process is at work; waiting for what it makes.')
+    waits = mine is None and not elsewhere
+    if waits and not told_to_wait:
+      print('Another process is at work; waiting for what it makes.')
+    if waits:
       time.sleep(_POLL)
-    told_to_wait = mine is None and not elsewhere
+    told_to_wait = waits
   return failed
 
 

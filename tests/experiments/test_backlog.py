@@ -8,6 +8,14 @@ from configs.paper import catalogue
 from experiments import backlog, journal, locks, program
 
 
+def with_sleep(monkeypatch, sleep):
+  """Not `time.sleep` itself, which subprocesses of ours are waited for with."""
+  clock = types.SimpleNamespace(
+    time=time.time, process_time=time.process_time, sleep=sleep
+  )
+  monkeypatch.setattr(backlog, 'time', clock)
+
+
 def test_two_processes_share_the_jobs(tmp_path, monkeypatch, capsys):
   """While the other one trains MNIST, this one takes what needs none of it."""
   other, called = contextlib.ExitStack(), []
@@ -24,11 +32,7 @@ def test_two_processes_share_the_jobs(tmp_path, monkeypatch, capsys):
     other.close()
 
   monkeypatch.setattr(program, 'call', call)
-  # Not `time.sleep` itself, which subprocesses of ours are waited for with.
-  clock = types.SimpleNamespace(
-    time=time.time, process_time=time.process_time, sleep=sleep
-  )
-  monkeypatch.setattr(backlog, 'time', clock)
+  with_sleep(monkeypatch, sleep)
   assert other.enter_context(locks.tried(root / 'mnist'))
   assert not backlog.work_off(jobs, '', root)
   assert called == ['idealized', 'evaluate']
@@ -57,10 +61,7 @@ def test_codes_are_trained_while_another_evaluates_what_they_begin_with(
     lines = [journal.line(job, tmp_path) for job in base[:-1]]
     journal.add(tmp_path, {line: {'seconds': 1.0} for line in lines})
 
-  clock = types.SimpleNamespace(
-    time=time.time, process_time=time.process_time, sleep=sleep
-  )
-  monkeypatch.setattr(backlog, 'time', clock)
+  with_sleep(monkeypatch, sleep)
   with locks.tried(tmp_path / 'mnist') as mine:
     assert mine
     assert not backlog.work_off(jobs, '', tmp_path)
