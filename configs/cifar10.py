@@ -114,6 +114,7 @@ def color_like(
       attack.num_examples = 0 if paper else 1000
   if preset == 'smoke':
     study.smoke(config)
+    config.data.test_examples, config.batch_size = 8, 4
     for run in config.runs.values():
       run.num_steps, run.batch_size = 2, 16
   return config

@@ -169,6 +169,7 @@ def smoke(config) -> None:
   config.preset = 'smoke'
   config.data.train_examples, config.data.test_examples = 256, 20
   config.batch_size, config.num_draws = 20, 3
+  config.strip.num_images = 2
   for attack in config.attacks.values():
     attack.num_steps, attack.radii, attack.curve = 3, (), ()
     for name, few in (('num_draws', 2), ('num_examples', 8)):
