@@ -38,7 +38,7 @@ from rdefense import (
   losses,
   provenance,
 )
-from rdefense.attacks import Recipe, recipes
+from rdefense.attacks import Recipe, sign
 from rdefense.counting import Tally
 from rdefense.data import Arrays
 from rdefense.defenses import Defense
@@ -59,7 +59,7 @@ _NUM_DRAWS, _QUERIES = 20, (3, 10)
 _EOT = Recipe(
   'eot',
   losses.cross_entropy,
-  recipes.sign,
+  sign,
   0.02,
   3,
   num_draws=4,

@@ -23,7 +23,7 @@ import re
 from typing import Any, NamedTuple
 
 from configs.devices import Chip
-from rdefense.attacks.recipes import Recipe
+from rdefense.attacks.assembly import Recipe
 
 __all__ = [
   'Collectives',

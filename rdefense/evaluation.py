@@ -19,8 +19,8 @@ import jax
 import numpy as np
 
 from rdefense import checks, counting
+from rdefense.attacks.assembly import Recipe, assemble
 from rdefense.attacks.driver import batch_attack, rows_at_once
-from rdefense.attacks.recipes import Recipe, assemble
 from rdefense.data.batches import Batch
 from rdefense.data.sources import Arrays
 from rdefense.deployed import Target, judge

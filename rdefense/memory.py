@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from rdefense import checks
-from rdefense.attacks.recipes import Recipe
+from rdefense.attacks.assembly import Recipe
 from rdefense.deployed import Target
 from rdefense.gradients import through
 from rdefense.precision import at

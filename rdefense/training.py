@@ -23,8 +23,8 @@ import numpy as np
 import optax
 
 from rdefense import checks
+from rdefense.attacks.assembly import Recipe, assemble
 from rdefense.attacks.driver import batch_attack
-from rdefense.attacks.recipes import Recipe, assemble
 from rdefense.certify.interval import interval
 from rdefense.certify.reachable import box, reachable
 from rdefense.data.batches import Batch

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rdefense import deployed, evaluation, losses, records, threats
-from rdefense.attacks import recipes, run
-from rdefense.attacks.recipes import Recipe
+from rdefense.attacks import assemble, recipes, run, sign
+from rdefense.attacks.assembly import Recipe
 from rdefense.data import Arrays, batches, to_unit
 from rdefense.defenses import Defense, nearest_code
 from rdefense.parallel import layout
@@ -39,10 +39,8 @@ ARRAYS = make_arrays()
 TARGET = deployed.Target(apply, defend, PARAMS, CODES)
 WRONG = np.arange(NUM) % 5 == 0  # without any attack
 
-CORNER = Recipe(
-  'corner', losses.margin, recipes.sign, 0.03, 1, 'lower', 'identity'
-)
-RANDOM = Recipe('random', losses.margin, recipes.sign, 0.03, 4, 'random')
+CORNER = Recipe('corner', losses.margin, sign, 0.03, 1, 'lower', 'identity')
+RANDOM = Recipe('random', losses.margin, sign, 0.03, 4, 'random')
 UPPER = RANDOM._replace(name='upper', start='upper', alpha=4.0)
 (LAST,) = recipes.paper_a(num_steps=5, step_size=0.03)
 (OTHER,) = recipes.paper_a(num_steps=2, step_size=0.05)
@@ -154,7 +152,7 @@ def test_paper_a_attacks_every_example_and_judges_last_iterates(tmp_path):
   key = jax.random.key(0)  # nothing random in it
 
   def submissions(recipe):
-    attack = recipes.assemble(
+    attack = assemble(
       recipe,
       lambda x: apply(PARAMS, x),
       defend(CODES, LAST.alpha),
@@ -173,7 +171,7 @@ def test_paper_a_attacks_every_example_and_judges_last_iterates(tmp_path):
 
 
 def test_restarts_are_paid_for(tmp_path):
-  one = Recipe('one', losses.margin, recipes.sign, 0.03, 0, 'clean')
+  one = Recipe('one', losses.margin, sign, 0.03, 0, 'clean')
   three = one._replace(name='three', num_restarts=3)
   rows = [evaluate(tmp_path / r.name, (r,)) for r in (one, three)]
   for row, cost in zip(rows, (1, 3)):
@@ -308,7 +306,7 @@ def test_other_parameters_and_radii_are_not_compiled_again():
 EOT = Recipe(
   'eot',
   losses.cross_entropy,
-  recipes.sign,
+  sign,
   0.02,
   3,
   num_draws=4,

@@ -22,7 +22,7 @@ from rdefense import (
   vote_certification,
 )
 from rdefense import precision as precisions
-from rdefense.attacks import recipes, sign_adam
+from rdefense.attacks import assemble, recipes, sign_adam
 from rdefense.attacks.eot import eot
 from rdefense.certify import randomized
 from rdefense.data import Arrays
@@ -196,7 +196,7 @@ def test_so_does_that_of_notebooks(precision, asked):
 
 def test_an_unknown_precision_is_an_error():
   with pytest.raises(ValueError, match="precision='tf32' is unknown"):
-    recipes.assemble(
+    assemble(
       PGD._replace(precision='tf32'), jnp.sum, identity(), threats.linf(0.1)
     )
 

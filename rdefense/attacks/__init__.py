@@ -1,9 +1,10 @@
 """Attacks: Optax chains inside a threat, wrappers round them, their driver."""
 
+from rdefense.attacks.assembly import Recipe, assemble
 from rdefense.attacks.base import Attack, AttackInfo, Outcome, run
 from rdefense.attacks.driver import Attacked, batch_attack
-from rdefense.attacks.pgd import adam, mi_fgsm, pgd, sign_adam, steepest
-from rdefense.attacks.recipes import Recipe, adaptive, assemble, paper_a
+from rdefense.attacks.pgd import adam, mi_fgsm, pgd, sign, sign_adam, steepest
+from rdefense.attacks.recipes import adaptive, paper_a
 from rdefense.attacks.wrappers import (
   over_examples,
   restarts,
@@ -26,6 +27,7 @@ __all__ = [
   'pgd',
   'restarts',
   'run',
+  'sign',
   'sign_adam',
   'steepest',
   'stop_when_fooled',

@@ -13,8 +13,8 @@ References:
 """
 
 from rdefense import losses
-from rdefense.attacks.pgd import adam
-from rdefense.attacks.recipes import Recipe, sign
+from rdefense.attacks.assembly import Recipe
+from rdefense.attacks.pgd import adam, sign
 
 __all__ = [
   'eot',

@@ -51,6 +51,7 @@ __all__ = [
   'adam',
   'mi_fgsm',
   'pgd',
+  'sign',
   'sign_adam',
   'steepest',
 ]
@@ -168,6 +169,11 @@ def steepest(norm: str, step_size) -> optax.GradientTransformation:
   }
   checks.check_choice('norm', norm, direction)
   return optax.chain(direction[norm](), optax.scale_by_learning_rate(step_size))
+
+
+def sign(step_size) -> optax.GradientTransformation:
+  """Sign steps of a length in [0, 1] pixel units; may be traced."""
+  return steepest('linf', step_size)
 
 
 def mi_fgsm(step_size, decay: float = 1.0) -> optax.GradientTransformation:

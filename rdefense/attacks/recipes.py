@@ -1,132 +1,31 @@
 """Attacks by name: what is minimised, from where, and how it is followed.
 
-A `Recipe` is the whole protocol of one attack on a discretized classifier; a
-tuple of recipes is an ensemble, and an example counts as robust only if it
-survives each of them. Step sizes are in [0, 1] pixel units.
+A tuple of recipes is an ensemble, and an example counts as robust only if it
+survives each of them. Step sizes are in [0, 1] pixel units. Attacks on
+randomised defenses are in `attacks/eot.py`.
 """
 
 from collections.abc import Callable
 import functools
-from typing import NamedTuple
 
 import optax
 
 from rdefense import losses
-from rdefense.attacks.base import Attack
-from rdefense.attacks.pgd import adam, pgd, sign_adam, steepest
+from rdefense.attacks.assembly import Recipe
+from rdefense.attacks.pgd import adam, sign, sign_adam
 from rdefense.attacks.pgd import mi_fgsm as momentum
-from rdefense.attacks.wrappers import restarts, stop_when_fooled
-from rdefense.defenses.base import BACKWARD, Defense
-from rdefense.gradients import averaged, through
-from rdefense.precision import HIGHEST, at
-from rdefense.threats import STARTS, Threat
-from rdefense.types import LogitsFn, Loss
+from rdefense.defenses.base import BACKWARD
+from rdefense.threats import STARTS
 
 __all__ = [
-  'Recipe',
   'adaptive',
-  'assemble',
   'fgsm',
   'mi_fgsm',
   'paper_a',
   'pgd_falling',
   'pgd_madry',
-  'sign',
   'undefended',
 ]
-
-
-class Recipe(NamedTuple):
-  """One attack, ready to be assembled on any classifier, defense and threat.
-
-  Attributes:
-    name: what reports call it; also seeds its keys.
-    loss: `(logits, label) -> []`, minimised.
-    optimizer: `step_size -> optax.GradientTransformation`.
-    step_size: [0, 1] pixel units.
-    num_steps: gradient steps.
-    start: one of `threats.STARTS`.
-    backward: one of `defenses.BACKWARD`.
-    alpha: steepness of the defense's surrogate.
-    num_restarts: copies side by side, with different keys.
-    keep: which iterate, one of `pgd.KEEP`.
-    every_example: attack also what is misclassified unattacked.
-    num_draws: of a randomised defense, averaged in each gradient; 0 says that
-      the defense is deterministic and one success is enough.
-    average: over draws, one of `gradients.AVERAGES`.
-    chunk: draws side by side, a divisor of `num_draws`; 0 leaves it to
-      `memory.with_chunks`.
-    precision: of the classifier's products, one of `precision.PRECISIONS`.
-  """
-
-  name: str
-  loss: Loss
-  optimizer: Callable[..., optax.GradientTransformation]
-  step_size: float
-  num_steps: int
-  start: str = 'random'
-  backward: str = 'bpda'
-  alpha: float = 10.0
-  num_restarts: int = 1
-  keep: str = 'best'
-  every_example: bool = False
-  num_draws: int = 0
-  average: str = 'loss'
-  chunk: int = 0
-  precision: str = HIGHEST
-
-
-def sign(step_size) -> optax.GradientTransformation:
-  """Sign steps of a length in [0, 1] pixel units; may be traced."""
-  return steepest('linf', step_size)
-
-
-def assemble(
-  recipe: Recipe,
-  logits_fn: LogitsFn,
-  defense: Defense,
-  threat: Threat,
-  start=None,
-  step_size=None,
-) -> Attack:
-  """The recipe's attack on one classifier behind one defense.
-
-  Args:
-    recipe: what to do.
-    logits_fn: `[H, W, C] -> [num_classes]`.
-    defense: in front of it, already built with the recipe's `alpha`.
-    threat: the set to stay in.
-    start: overrides the recipe's; an index into `STARTS` may be traced.
-    step_size: overrides the recipe's; may be traced.
-
-  Returns:
-    An `Attack`. With `keep='best'` it stops when it has fooled the deployed
-    pipeline, if that is deterministic; otherwise, and with `last`, it goes on
-    to the end. One part of its evaluation is `recipe.chunk` draws.
-
-  Raises:
-    ValueError: on an unknown precision, and as `gradients.through`.
-  """
-  oracle = through(
-    at(recipe.precision, logits_fn),
-    defense,
-    recipe.loss,
-    recipe.backward,
-    deployed_margin=recipe.keep == 'best',
-  )
-  if recipe.num_draws:
-    oracle = averaged(oracle, recipe.average, max(1, recipe.chunk))
-  attack = pgd(
-    oracle,
-    recipe.optimizer(recipe.step_size if step_size is None else step_size),
-    threat,
-    recipe.start if start is None else start,
-    recipe.keep,
-  )
-  if recipe.num_restarts > 1:
-    attack = restarts(attack, recipe.num_restarts)
-  stops = recipe.keep == 'best' and not recipe.num_draws
-  return stop_when_fooled(attack) if stops else attack
 
 
 def paper_a(

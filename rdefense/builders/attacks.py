@@ -5,7 +5,8 @@ from typing import Any
 
 from rdefense import losses
 from rdefense.attacks import eot, recipes
-from rdefense.attacks.recipes import Recipe
+from rdefense.attacks.assembly import Recipe
+from rdefense.attacks.pgd import sign
 from rdefense.builders.choices import unknown
 from rdefense.precision import HIGHEST, PRECISIONS
 
@@ -45,7 +46,7 @@ def attack_recipes(
 def _attack_recipes(
   config: Mapping[str, Any], eps: float, kind: str
 ) -> tuple[Recipe, ...]:
-  named = {*recipes.Recipe._fields, 'alphas'} - {'name', 'precision'}
+  named = {*Recipe._fields, 'alphas'} - {'name', 'precision'}
   arguments = {k: v for k, v in config.items() if k in named}
   if kind != 'randomized' and 'num_draws' in arguments:
     arguments['num_draws'] = 0
@@ -85,7 +86,7 @@ def training_recipe(config: Mapping[str, Any]) -> Recipe:
   return Recipe(
     'training',
     losses.cross_entropy,
-    recipes.sign,
+    sign,
     config['step_size'],
     config['num_steps'],
     alpha=config['alpha'],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rdefense import deployed, evaluation, losses
-from rdefense.attacks import batch_attack, eot, recipes, run
+from rdefense.attacks import assemble, batch_attack, eot, run
 from rdefense.data import Batch
 from rdefense.defenses import Defense, frozen
 from rdefense.defenses.randomized import rand_disc_fixed
@@ -66,7 +66,7 @@ def misleading():
 
 
 def attacked(recipe, num_parts, defense=None):
-  attack = recipes.assemble(
+  attack = assemble(
     recipe, lambda x: linear(W, x), defense or noisy(None, 40.0), linf(0.3)
   )
   x = jnp.full(SHAPE, 0.5)
@@ -90,7 +90,7 @@ def test_the_driver_spends_the_parts_it_is_told_to(loop):
   recipe = recipe._replace(chunk=2)
 
   def make_attack(params):
-    return recipes.assemble(
+    return assemble(
       recipe, lambda x: linear(params, x), noisy(None, 40.0), linf(0.3)
     )
 

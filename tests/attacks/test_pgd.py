@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from rdefense import gradients, losses, threats
-from rdefense.attacks import base, pgd, recipes, steepest
+from rdefense.attacks import assemble, base, pgd, recipes, steepest
 from rdefense.attacks.pgd import KEEP
 from rdefense.defenses import binning, identity, nearest_code
 
@@ -278,7 +278,7 @@ def test_paper_a_takes_the_steps_of_its_code(case, label, key):
     steps,
   )
   (recipe,) = recipes.paper_a(steps, step, alpha)
-  attack = recipes.assemble(
+  attack = assemble(
     recipe,
     logits_fn,
     binning(2, alpha) if case == 'grey' else nearest_code(codes, alpha),

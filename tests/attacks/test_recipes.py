@@ -2,18 +2,14 @@
 
 import itertools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rdefense import losses, threats
-from rdefense.attacks import base, recipes, sign_adam
+from rdefense.attacks import recipes, sign_adam
 from rdefense.attacks.pgd import KEEP
-from rdefense.defenses import BACKWARD, binning, identity
-
-X = np.full((2, 2, 1), 0.6, np.float32)
-logits_fn = lambda x: jnp.stack([x.mean() - 0.5, 0.0])  # class 0 at X
+from rdefense.defenses import BACKWARD, binning
+from tests.attacks.mean_pixel import X, attacked
 
 EVERY = {
   'paper_a': recipes.paper_a(),
@@ -22,14 +18,6 @@ EVERY = {
   'mi_fgsm': recipes.mi_fgsm(0.3),
   'adaptive': recipes.adaptive(0.3),
 }
-
-
-def attacked(recipe, num_steps=None, eps=0.3, defense=None, **options):
-  attack = recipes.assemble(
-    recipe, logits_fn, defense or identity(), threats.linf(eps), **options
-  )
-  run = base.run(attack, recipe.num_steps if num_steps is None else num_steps)
-  return jax.jit(run)(jax.random.key(0), X, 0)
 
 
 @pytest.mark.parametrize('name', EVERY)
@@ -135,41 +123,6 @@ def test_fgsm_and_its_momentum_end_in_the_corner_of_eps(make, total):
   assert recipe.num_steps * recipe.step_size == pytest.approx(total)
   out, _ = attacked(recipe._replace(keep='last'), eps=0.25)
   np.testing.assert_allclose(out.z, X - 0.25, atol=1e-6)
-
-
-def test_best_stops_when_fooled_and_last_goes_on():
-  (recipe,) = recipes.pgd_madry(num_steps=30, step_size=0.05)
-  best, _ = attacked(recipe, start='clean')
-  last, _ = attacked(recipe._replace(keep='last'), start='clean')
-  assert best.done and not last.done
-  # 0.6 falls below 0.5 in the third step of 0.05 (the second may tie).
-  np.testing.assert_allclose(best.z, X - 0.15, atol=0.0501)
-  np.testing.assert_allclose(last.z, X - 0.3, atol=1e-6)
-  assert last.margin < best.margin < 0
-
-
-def test_start_and_step_size_can_be_overridden_by_traced_values():
-  (recipe,) = recipes.pgd_madry(num_steps=1)
-  recipe = recipe._replace(keep='last')
-
-  @jax.jit
-  def fn(start, step_size):
-    attack = recipes.assemble(
-      recipe, logits_fn, identity(), threats.linf(0.3), start, step_size
-    )
-    return base.run(attack, 1)(jax.random.key(0), X, 0)[0].z
-
-  for name, first in [('clean', 0.6), ('lower', 0.3), ('upper', 0.9)]:
-    z = fn(threats.STARTS.index(name), 0.125)
-    np.testing.assert_allclose(z, max(first - 0.125, 0.3), atol=1e-6)
-
-
-def test_the_best_of_different_restarts_is_submitted():
-  (recipe,) = recipes.pgd_madry(num_steps=1, step_size=0.01, num_restarts=6)
-  # A small ball, so that nobody is fooled and stopped.
-  out, info = attacked(recipe, eps=0.05)
-  assert info.margin.shape == (1, 6) and len(np.unique(info.margin)) == 6
-  assert 0 < out.margin == info.margin.min()
 
 
 @pytest.mark.parametrize('backward', BACKWARD)

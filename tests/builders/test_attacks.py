@@ -4,7 +4,7 @@ import pytest
 
 from rdefense import build
 from rdefense.attacks import recipes
-from rdefense.attacks.recipes import Recipe
+from rdefense.attacks.assembly import Recipe
 
 
 def test_arguments_of_an_attack_reach_its_recipe():
