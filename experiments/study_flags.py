@@ -4,14 +4,17 @@ What is missing is told when it is asked for, not where flags are parsed: one
 program may start several of these in one process.
 """
 
+import math
+
 from absl import flags
 from etils.epath import Path
 import ml_collections
 from ml_collections import config_flags
 
 from experiments import program
+from rdefense import checks, threats
 
-__all__ = ['ONLY', 'config', 'workdir']
+__all__ = ['ONLY', 'check_radii', 'config', 'workdir']
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string(
@@ -26,11 +29,12 @@ def config() -> ml_collections.ConfigDict:
   """The study.
 
   Raises:
-    ValueError: where `--config` was not given; where figures of held-out images
-      are to be published.
+    ValueError: where `--config` was not given; on a radius that is none; where
+      figures of held-out images are to be published.
   """
   if _CONFIG.value is None:
     raise ValueError('--config is missing: a file of configs/.')
+  check_radii(_CONFIG.value)
   published = 'publish' in flags.FLAGS and flags.FLAGS.publish
   if published and _CONFIG.value.data.judged_on == 'held_out':
     raise ValueError(
@@ -38,6 +42,26 @@ def config() -> ml_collections.ConfigDict:
       'of --config.data.judged_on.'
     )
   return _CONFIG.value
+
+
+def check_radii(study) -> None:
+  """Raises `ValueError` on a radius in grey levels, before hours are spent."""
+  norm = study.threat.norm
+  checks.check_choice('--config.threat.norm', norm, threats.NORMS)
+  attacks = study.attacks.items()
+  radii = (
+    {'threat.eps': (study.threat.eps,)}
+    | {f'radii_of.{name}': own for name, own in study.radii_of.items()}
+    | {f'runs.{name}.eps': (run.eps,) for name, run in study.runs.items()}
+    | {f'attacks.{name}.radii': attack.radii for name, attack in attacks}
+    | {f'attacks.{name}.curve': attack.curve for name, attack in attacks}
+  )
+  largest = 1.0 if norm == 'linf' else math.inf
+  for name, found in radii.items():
+    for eps in found:
+      checks.check_length(f'--config.{name}', eps, largest)
+  for eps in study.get('certify', {}).get('radii', ()):  # l_inf, always
+    checks.check_length('--config.certify.radii', eps)
 
 
 def workdir() -> Path:

@@ -68,6 +68,7 @@ def transform(defense: Defense, surrogate: bool = False) -> Callable:
     `(key, images) -> images`, jitted; the key is consumed. Raises `ValueError`
     on images that are not a non-empty batch in [0, 1].
   """
+  checks.check_defense(defense)
   return _on_images(
     jax.jit(over_examples(defense.surrogate if surrogate else defense.apply))
   )
@@ -83,6 +84,7 @@ def predict(logits_fn: LogitsFn, defense: Defense) -> Callable:
   Returns:
     `(key, images) -> classes` `[B]` int32; the key is consumed.
   """
+  checks.check_defense(defense)
   pipeline = defended(logits_fn, defense)
 
   @jax.jit
@@ -104,7 +106,7 @@ def accuracy(logits_fn: LogitsFn, defense: Defense) -> Callable:
   classes = predict(logits_fn, defense)
 
   def fraction(key, images, labels) -> float:
-    _check(logits_fn, defense, images, labels)
+    _check(logits_fn, defense, key, images, labels)
     right = np.asarray(classes(key, images)) == np.asarray(labels)
     return float(right.mean())
 
@@ -148,6 +150,8 @@ def attack(
     margin, inside the threat; the key is consumed. Raises `ValueError` on
     images outside [0, 1] and labels that do not match.
   """
+  checks.check_defense(defense)
+  checks.check_at_least('num_steps', num_steps, 0)
   checks.check_at_least(
     'num_draws', num_draws, 0, ': 0 is for a deterministic defense'
   )
@@ -162,7 +166,7 @@ def attack(
   run = batch_attack(lambda _: single, layout())
 
   def batch(key, images, labels):
-    _check(logits_fn, defense, images, labels)
+    _check(logits_fn, defense, key, images, labels)
     images = np.asarray(images, np.float32)
     everything = np.ones(len(images), bool)
     return run(
@@ -234,7 +238,7 @@ def certify_randomized(
   classes = predict(logits_fn, defense)
 
   def batch(key, images, labels, eps: float) -> Certified:
-    num_classes = _check(logits_fn, defense, images, labels)
+    num_classes = _check(logits_fn, defense, key, images, labels)
     keys = jax.random.split(key, num_votes)
     draws = np.stack([np.asarray(classes(k, images)) for k in keys], 1)
     counts = (draws[:, :, None] == np.arange(num_classes)).sum(1)
@@ -248,6 +252,7 @@ def _on_images(fn: Callable) -> Callable:
   """`fn(key, index, images)` as a function of a key and checked images."""
 
   def batch(key, images):
+    checks.check_key(key)
     checks.check_images(images)
     images = np.asarray(images, np.float32)
     return fn(key, np.arange(len(images)), images)
@@ -255,12 +260,14 @@ def _on_images(fn: Callable) -> Callable:
   return batch
 
 
-def _check(logits_fn, defense, images, labels) -> int:
-  """Of images and labels; the number of classes."""
+def _check(logits_fn, defense, key, images, labels) -> int:
+  """Of what a batch is given; the number of classes."""
+  checks.check_key(key)
   checks.check_images(images)
   pipeline = defended(logits_fn, defense)
   shape = jax.eval_shape(
     pipeline, jax.random.key(0), np.asarray(images[0], np.float32)
   ).shape
+  checks.check_logits(shape)
   checks.check_labels(labels, len(images), shape[0])
   return shape[0]

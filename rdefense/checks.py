@@ -13,8 +13,12 @@ __all__ = [
   'check_channels',
   'check_choice',
   'check_codes',
+  'check_defense',
   'check_images',
+  'check_key',
   'check_labels',
+  'check_length',
+  'check_logits',
   'check_positive',
   'check_probability',
 ]
@@ -40,6 +44,25 @@ def check_probability(name: str, value, hint: str = '') -> None:
   """Raises `ValueError` unless `0 < value < 1`; traced values pass."""
   if _concrete(value) and not 0 < value < 1:
     raise ValueError(f'{name}={value} must be strictly between 0 and 1{hint}.')
+
+
+def check_length(name: str, value, largest: float = 1.0) -> None:
+  """Raises `ValueError` unless `0 <= value <= largest`; traced values pass.
+
+  In l_inf no pixel can move further than its range; other norms have no such
+  limit.
+
+  >>> check_length('eps', 8)
+  Traceback (most recent call last):
+    ...
+  ValueError: eps=8 is larger than 1, the whole range of a pixel: divide by 255.
+  """
+  check_at_least(name, value, 0, ': in [0, 1] pixel units, such as 8/255')
+  if _concrete(value) and not value <= largest:
+    raise ValueError(
+      f'{name}={value} is larger than {largest:g}, the whole range of a pixel: '
+      'divide by 255.'
+    )
 
 
 def check_channels(x, codes) -> None:
@@ -91,6 +114,44 @@ def check_images(images) -> None:
   if not np.issubdtype(dtype, np.floating):
     raise ValueError(
       f'images have dtype {dtype}; rdefense expects float32 in [0, 1].'
+    )
+
+
+def check_key(key) -> None:
+  """Raises `ValueError` unless `key` is one random key, typed or raw.
+
+  >>> check_key(0)
+  Traceback (most recent call last):
+    ...
+  ValueError: key=0 is no random key: make one by jax.random.key(0).
+  """
+  dtype, shape = getattr(key, 'dtype', None), np.shape(key)
+  typed = dtype is not None and jax.dtypes.issubdtype(
+    dtype, jax.dtypes.prng_key
+  )
+  if typed and shape:
+    raise ValueError(f'key has shape {shape}: give one key, not a batch.')
+  if not typed and (dtype != np.uint32 or len(shape) != 1):
+    raise ValueError(
+      f'key={key} is no random key: make one by jax.random.key(0).'
+    )
+
+
+def check_defense(defense) -> None:
+  """Raises `ValueError` unless `defense` has `apply` and `surrogate`."""
+  if not (hasattr(defense, 'apply') and hasattr(defense, 'surrogate')):
+    raise ValueError(
+      f'defense={defense} has no `apply` and `surrogate`: make it a '
+      'rdefense.defenses.Defense of two functions of a key and an image.'
+    )
+
+
+def check_logits(shape: tuple[int, ...]) -> None:
+  """Raises `ValueError` unless an image's logits have the shape `[classes]`."""
+  if len(shape) != 1:
+    raise ValueError(
+      f'logits_fn gives shape {shape} for one image; expected [num_classes]: '
+      'it is called with one image [H, W, C], not with a batch.'
     )
 
 

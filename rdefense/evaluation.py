@@ -18,7 +18,7 @@ import zlib
 import jax
 import numpy as np
 
-from rdefense import checks, counting
+from rdefense import counting
 from rdefense.attacks.assembly import Recipe, assemble
 from rdefense.attacks.driver import batch_attack, rows_at_once
 from rdefense.data.batches import Batch
@@ -103,7 +103,7 @@ def attack(
   Returns:
     `Verdicts`, judged on the deployed pipeline.
   """
-  checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
+  ball(norm, eps)  # raises on a norm or a radius that is none
   source = target if source is None else source
   where = layout() if where is None else where
   choosing, judging = (

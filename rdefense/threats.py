@@ -15,6 +15,7 @@ side finds it.
 """
 
 from collections.abc import Callable
+import math
 from typing import NamedTuple
 
 import jax
@@ -44,12 +45,6 @@ class Threat(NamedTuple):
   distance: Callable[[Array, Array], Array]
 
 
-def _check_eps(eps) -> None:
-  checks.check_at_least(
-    'eps', eps, 0, ': a radius in [0, 1] pixel units such as 8/255'
-  )
-
-
 def linf(eps, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
   """Every channel of every pixel may move by `eps`.
 
@@ -61,9 +56,9 @@ def linf(eps, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
     A `Threat`; `init` is uniform in the ball, then clipped to the bounds.
 
   Raises:
-    ValueError: if eps < 0.
+    ValueError: if eps < 0, or more than the whole range of a pixel.
   """
-  _check_eps(eps)
+  checks.check_length('eps', eps, bounds[1] - bounds[0])
 
   def project(z: Array, x: Array) -> Array:
     return jnp.clip(jnp.clip(z, x - eps, x + eps), *bounds)
@@ -116,7 +111,7 @@ def l2(eps, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
   Raises:
     ValueError: if eps < 0.
   """
-  _check_eps(eps)
+  checks.check_length('eps', eps, math.inf)
 
   def distance(z: Array, x: Array) -> Array:
     return jnp.sqrt(((z - x) ** 2).sum())
@@ -143,7 +138,7 @@ def l1(eps, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
   Raises:
     ValueError: if eps < 0.
   """
-  _check_eps(eps)
+  checks.check_length('eps', eps, math.inf)
 
   def shrunk(d: Array, t: Array) -> Array:
     threshold = (1 - t) * jnp.abs(d).max()

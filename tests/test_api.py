@@ -95,12 +95,53 @@ def test_bad_labels_are_refused(name, labels, message):
     ({'backward': 'none'}, 'backward'),
     ({'start': 'middle'}, 'start'),
     ({'num_restarts': 0}, 'num_restarts=0'),
+    ({'num_steps': -1}, 'num_steps=-1 must be at least 0'),
+    ({'defense': lambda x: x}, 'defense=.* has no `apply`.*Defense of two'),
   ],
-  ids=['backward', 'start', 'restarts'],
+  ids=['backward', 'start', 'restarts', 'steps', 'defense'],
 )
 def test_bad_options_are_refused_before_any_image(options, message):
   with pytest.raises(ValueError, match=message):
     make_attack(**options)
+
+
+@pytest.mark.parametrize(
+  'bad, message',
+  [
+    (0, 'key=0 is no random key'),
+    (None, 'key=None is no random key'),
+    (np.zeros((2, 2), np.uint32), 'no random key'),
+    (jax.random.split(jax.random.key(0)), r'shape \(2,\): give one key'),
+  ],
+  ids=['seed', 'none', 'raw-keys', 'keys'],
+)
+def test_what_is_no_key_is_refused(bad, message):
+  calls = {
+    'transform': lambda: api.transform(NOISY)(bad, IMAGES),
+    'predict': lambda: api.predict(logits_fn, NOISY)(bad, IMAGES),
+    'accuracy': lambda: api.accuracy(logits_fn, NOISY)(bad, IMAGES, LABELS),
+    'attack': lambda: make_attack()(bad, IMAGES, LABELS),
+  }
+  for call in calls.values():
+    with pytest.raises(ValueError, match=message):
+      call()
+
+
+def test_a_raw_key_is_a_key():
+  run = make_attack()
+  raw = run(jax.random.PRNGKey(3), IMAGES, LABELS)
+  np.testing.assert_array_equal(raw, run(jax.random.key(3), IMAGES, LABELS))
+
+
+@pytest.mark.parametrize(
+  'logits_fn, shape',
+  [(lambda x: x.sum(), r'\(\)'), (lambda x: jnp.zeros((5, 3)), r'\(5, 3\)')],
+  ids=['scalar', 'batched'],
+)
+def test_logits_of_a_batch_are_refused(key, logits_fn, shape):
+  accuracy = api.accuracy(logits_fn, defenses.identity())
+  with pytest.raises(ValueError, match=f'gives shape {shape} for one image'):
+    accuracy(key, IMAGES, LABELS)
 
 
 @pytest.mark.parametrize('surrogate', [False, True])

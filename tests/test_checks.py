@@ -124,6 +124,26 @@ def test_positive_and_traced_values_pass():
   assert jax.jit(fn)(-1.0) == -1
 
 
+@pytest.mark.parametrize('value', [0, 0.5, 1, np.float32(1)], ids=str)
+def test_lengths_within_the_range_of_a_pixel_pass(value):
+  checks.check_length('eps', value)
+  jax.jit(lambda eps: checks.check_length('eps', eps))(8.0)
+
+
+@pytest.mark.parametrize(
+  'value, largest, message',
+  [
+    (8, 1, 'eps=8 is larger than 1, .*divide by 255'),
+    (2.5, 2, 'eps=2.5 is larger than 2'),
+    (-0.1, np.inf, 'eps=-0.1 must be at least 0: .*8/255'),
+    (float('nan'), 1, 'eps=nan must be at least 0'),
+  ],
+)
+def test_other_lengths_raise_with_name_value_and_cause(value, largest, message):
+  with pytest.raises(ValueError, match=message):
+    checks.check_length('eps', value, largest)
+
+
 def test_an_unknown_choice_lists_the_known_ones():
   checks.check_choice('norm', 'l2', ('linf', 'l2'))
   with pytest.raises(ValueError, match="norm='l3'.*linf, l2"):

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from configs import parts, study
+from experiments import study_flags
 from experiments.workdir import model_config
 from rdefense import build
 from rdefense.data.sources import NAMES
@@ -93,6 +94,7 @@ def test_it_is_plain_data(config):
 
 
 def test_everything_it_names_builds(config):
+  study_flags.check_radii(config)
   assert config.data.name in NAMES
   for network in ('', *config.networks):
     about = model_config(config, network)

@@ -181,7 +181,7 @@ def test_distance_is_that_of_numpy(norm):
 @pytest.mark.parametrize('make', [threats.linf, threats.l2, threats.l1])
 def test_other_bounds_of_a_pixel_are_respected(make):
   x = jnp.full(SHAPE, -0.9)
-  z = make(5.0, bounds=(-1.0, 1.0)).project(jnp.full(SHAPE, -3.0), x)
+  z = make(2.0, bounds=(-1.0, 1.0)).project(jnp.full(SHAPE, -3.0), x)
   np.testing.assert_array_equal(z, -1.0)
 
 
@@ -190,6 +190,15 @@ def test_other_bounds_of_a_pixel_are_respected(make):
 def test_a_radius_below_zero_is_named(make, eps):
   with pytest.raises(ValueError, match=rf'eps={eps} .*8/255'):
     make(eps)
+
+
+def test_a_radius_in_grey_levels_is_named():
+  with pytest.raises(ValueError, match='eps=8 is larger than 1.*by 255'):
+    threats.linf(8)
+  with pytest.raises(ValueError, match='eps=3 is larger than 2'):
+    threats.linf(3, bounds=(-1.0, 1.0))
+  for make in (threats.l2, threats.l1):  # of a whole image it may be larger
+    assert make(8).distance(jnp.ones((3, 3, 1)), jnp.zeros((3, 3, 1))) <= 9
 
 
 def test_an_unknown_norm_is_named():

@@ -28,6 +28,7 @@ References:
   2018, https://arxiv.org/abs/1706.06083.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -161,6 +162,9 @@ def steepest(norm: str, step_size) -> optax.GradientTransformation:
   Args:
     norm: `linf` (sign), `l2` (unit vector) or `l1` (a few largest entries).
     step_size: length in that norm, [0, 1] pixel units. May be traced.
+
+  Raises:
+    ValueError: on an unknown norm, a length below 0, and in l_inf above 1.
   """
   direction = {
     'linf': optax.scale_by_sign,
@@ -168,6 +172,8 @@ def steepest(norm: str, step_size) -> optax.GradientTransformation:
     'l1': scale_by_sparse_sign,
   }
   checks.check_choice('norm', norm, direction)
+  largest = 1.0 if norm == 'linf' else math.inf
+  checks.check_length('step_size', step_size, largest)
   return optax.chain(direction[norm](), optax.scale_by_learning_rate(step_size))
 
 

@@ -127,14 +127,14 @@ def cells(
     `Cells`; its ends lie outward by more than float32 rounds.
 
   Raises:
-    ValueError: if sigma <= 0 or eps < 0, on images or codes that are none, and
-      on codes that are no grid over axes.
+    ValueError: if sigma <= 0, on eps outside [0, 1], on images or codes that
+      are none, and on codes that are no grid over axes.
   """
   checks.check_images(images)
   checks.check_codes(codes)
   checks.check_channels(images, codes)
   checks.check_positive('sigma', sigma, ': without noise, certify.decide')
-  checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
+  checks.check_length('eps', eps)
   grid = axes(codes)
   if grid is None:
     raise ValueError(

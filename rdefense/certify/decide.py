@@ -98,7 +98,7 @@ def decide(
       a bound.
   """
   checks.check_images(images)
-  checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
+  checks.check_length('eps', eps)
   checks.check_at_least('max_nodes', max_nodes, 1)
   checks.check_at_least('batch_size', batch_size, 1)
   checks.check_at_least('max_patterns', max_patterns, 1)

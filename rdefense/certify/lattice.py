@@ -65,11 +65,11 @@ def num_reached(
     are needed on the way.
 
   Raises:
-    ValueError: on codes that are no codebook or no whole levels, eps < 0, an
-      unknown rule.
+    ValueError: on codes that are no codebook or no whole levels, eps outside
+      [0, 1], an unknown rule.
   """
   levels = whole_levels(codes)
-  checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
+  checks.check_length('eps', eps)
   checks.check_choice('rule', rule, RULES)
   num_channels, unit = levels.shape[1], 1 if bytes_only else 2
   reach = math.floor(unit * 255 * float(eps) + _TOLERANCE)

@@ -95,15 +95,15 @@ def gaussian(sigma: float) -> Certifier:
     sigma: in [0, 1] pixel units, positive.
 
   Raises:
-    ValueError: if sigma <= 0; the certifier, if eps < 0 or on images that are
-      none.
+    ValueError: if sigma <= 0; the certifier, on eps outside [0, 1] or on
+      images that are none.
   """
   checks.check_positive('sigma', sigma)
 
   def certify(images, eps: float, shares, index=None) -> Certified:
     del index
     checks.check_images(images)
-    checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
+    checks.check_length('eps', eps)
     return _shifted(_moved(images, eps) / sigma**2, shares)
 
   return certify
@@ -185,7 +185,7 @@ def adaptive(
 
   def certify(images, eps: float, shares, index=None) -> Certified:
     checks.check_images(images)
-    checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
+    checks.check_length('eps', eps)
     index = np.arange(len(images)) if index is None else np.asarray(index)
     images = np.asarray(images, np.float32)
     samples = num_samples * images.shape[-1] * (eps * _OUTWARD / tau) ** 2

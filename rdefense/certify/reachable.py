@@ -63,7 +63,7 @@ def _checked(x, codes, eps, norm) -> tuple[Array, Array]:
   x, codes = jnp.asarray(x, jnp.float32), jnp.asarray(codes, jnp.float32)
   checks.check_codes(codes)
   checks.check_channels(x, codes)
-  checks.check_at_least('eps', eps, 0, ': a radius in [0, 1] pixel units')
+  checks.check_length('eps', eps)
   checks.check_choice('norm', norm, NORMS)
   return x, codes
 
@@ -87,7 +87,7 @@ def triangle(x, codes, eps, norm: str = 'linf') -> Array:
 
   Raises:
     ValueError: on codes that are no codebook or of other channels than the
-      image, on eps < 0, on an unknown norm.
+      image, on eps outside [0, 1], on an unknown norm.
 
   References:
     PROTOCOL A12: the paper has a strict inequality.

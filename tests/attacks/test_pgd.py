@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from rdefense import gradients, losses, threats
-from rdefense.attacks import assemble, base, pgd, recipes, steepest
+from rdefense.attacks import assemble, base, pgd, recipes, sign, steepest
 from rdefense.attacks.pgd import KEEP
 from rdefense.defenses import binning, identity, nearest_code
 
@@ -174,10 +174,12 @@ def test_an_optimiser_sees_value_and_gradient(key):
     (lambda: up_and_down('first', 1), "keep='first'.*best, last, next"),
     (lambda: up_and_down('best', 1, 'mid'), "start='mid'"),
     (lambda: steepest('l0', 0.1), "norm='l0'.*linf, l2, l1"),
+    (lambda: steepest('linf', 2), 'step_size=2 is larger than 1.*by 255'),
+    (lambda: sign(-0.1), 'step_size=-0.1 must be at least 0'),
   ],
-  ids=['keep', 'start', 'norm'],
+  ids=['keep', 'start', 'norm', 'levels', 'negative'],
 )
-def test_unknown_names_are_refused(make, message):
+def test_bad_arguments_are_refused(make, message):
   with pytest.raises(ValueError, match=message):
     make()
 

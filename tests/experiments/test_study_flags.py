@@ -46,6 +46,47 @@ def test_figures_of_held_out_images_are_not_published(monkeypatch):
       study_flags.config()
 
 
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    (
+      lambda c: c.threat.update(eps=8.0),
+      'threat.eps=8.0 is larger than 1.*by 255',
+    ),
+    (lambda c: c.threat.update(norm='l0'), "threat.norm='l0' is unknown"),
+    (lambda c: c.threat.update(norm='l2', eps=-1.0), 'threat.eps=-1.0 must be'),
+    (
+      lambda c: c.runs.certified_01.update(eps=25.5),
+      'runs.certified_01.eps=25.5 is larger',
+    ),
+    (
+      lambda c: c.radii_of.update(certified_01=(0.1, 2.0)),
+      'radii_of.certified_01=2.0 is larger',
+    ),
+    (lambda c: c.certify.update(radii=(3,)), 'certify.radii=3 is larger'),
+  ],
+  ids=['levels', 'norm', 'negative', 'run', 'setting', 'certify'],
+)
+def test_radii_are_looked_at_before_anything_is_run(
+  monkeypatch, change, message
+):
+  config = certified_mnist.get_config('smoke')
+  monkeypatch.setattr(study_flags, '_CONFIG', SimpleNamespace(value=config))
+  FLAGS(['program'])
+  assert study_flags.config() is config
+  change(config)
+  with pytest.raises(ValueError, match=f'^--config.{message}'):
+    study_flags.config()
+
+
+def test_a_ball_of_another_norm_may_be_wider_than_a_pixel(monkeypatch):
+  config = certified_mnist.get_config('smoke')
+  config.threat.norm, config.threat.eps = 'l2', 2.0
+  monkeypatch.setattr(study_flags, '_CONFIG', SimpleNamespace(value=config))
+  FLAGS(['program'])
+  assert study_flags.config() is config
+
+
 def test_flags_of_one_name_are_alike():
   """Programs run in one process: whose flag is there must not matter."""
   found: dict[str, set] = {}
