@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rdefense import losses
+from rdefense import checks, losses
 from rdefense.attacks import eot, recipes
 from rdefense.attacks.assembly import Recipe
 from rdefense.attacks.pgd import sign
@@ -35,6 +35,9 @@ def attack_recipes(
   Without a defense `adaptive` is `undefended`; only a randomised one is drawn
   several times. Of the attacks of paper A `at_most_eps` limits a step to a
   multiple of the radius. All recipes have the precision of the config.
+
+  Raises:
+    ValueError: on an unknown attack or precision, and a step above 1.
   """
   precision = config.get('precision', HIGHEST)
   if precision not in PRECISIONS:
@@ -50,6 +53,8 @@ def _attack_recipes(
   arguments = {k: v for k, v in config.items() if k in named}
   if kind != 'randomized' and 'num_draws' in arguments:
     arguments['num_draws'] = 0
+  if 'step_size' in arguments:
+    checks.check_length('step_size', arguments['step_size'])
   if limit := config.get('at_most_eps'):
     arguments['step_size'] = min(arguments['step_size'], limit * eps)
   match config['name']:
