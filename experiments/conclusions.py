@@ -1,9 +1,10 @@
 """What both papers conclude, judged by figures: theirs, and what we measured.
 
 A claim of `configs/paper/claims.py` holds, or does not, where the intervals of
-what it compares leave no doubt; otherwise its sides are not told apart. Where
-a side is the best of several figures its interval is that of the best one, so
-that of many close ones the best is somewhat flattered.
+what it compares leave no doubt; otherwise its sides are not told apart. A side
+that is the best of m figures has an interval for the best of their true values,
+from m intervals that hold all at once (each at 1 - 0.05 / m, Bonferroni): of
+many close ones the luckiest proves nothing.
 
 >>> judged(CLAIMS[0], {}).verdict
 'not measured'
@@ -19,6 +20,7 @@ from scipy import stats
 from configs.paper.claims import CLAIMS, Claim, Side, Trend
 from configs.paper.published import PUBLISHED
 from experiments.results import published_key
+from rdefense.certify import statistics
 
 __all__ = ['HEADER', 'Conclusion', 'judged', 'lines']
 
@@ -32,7 +34,7 @@ HEADER = (
   'the paper',
 )
 _FEWEST = 4  # figures that a trend needs: of three, all orders are likely
-_LEVEL = 0.05  # of the exact one-sided test of a trend
+_LEVEL = 0.05  # of intervals, and of the exact one-sided test of a trend
 
 
 class Conclusion(NamedTuple):
@@ -136,10 +138,21 @@ def _best(patterns, found) -> _Best | None:
   if not keys:
     return None
   key = max(keys, key=lambda key: found[key]['value'])
-  value, low, high = (found[key][name] for name in ('value', 'low', 'high'))
+  value = found[key]['value']
+  low, high = np.max([_interval(found[k], len(keys)) for k in keys], axis=0)
   interval = '' if low == high else f' [{low:.1f}, {high:.1f}]'
   of = '' if len(keys) == 1 else f' ({_owner(key)}, best of {len(keys)})'
   return _Best(value, low, high, f'{value:.1f}%{interval}{of}')
+
+
+def _interval(fields: Mapping[str, Any], num_figures: int):
+  """Of one of several shares; those of all of them hold at once."""
+  if num_figures == 1 or not fields.get('examples'):  # one, or a paper's
+    return fields['low'], fields['high']
+  total = fields['examples']
+  right = round(fields['value'] * total / 100)
+  ends = statistics.clopper_pearson(right, total, 1 - _LEVEL / num_figures)
+  return tuple(100 * end for end in ends)
 
 
 def _owner(key: str) -> str:

@@ -70,8 +70,9 @@ def render(
     '## What the papers conclude',
     'Each conclusion by the figures that are measured, and by those that the '
     'paper prints. It holds, or does not, where the intervals of both sides '
-    'leave no doubt, or the exact test of a rank correlation leaves 5%; the '
-    'best of several figures is somewhat flattered.',
+    'leave no doubt, or the exact test of a rank correlation leaves 5%. The '
+    'interval of the best of several is that of the best true value, from '
+    'intervals of all of them that hold at once (Bonferroni).',
     _table(conclusions.HEADER, conclusions.lines(results)),
     *_pictures(results),
     '## All figures',

@@ -4,11 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from configs.paper.claims import CLAIMS, Claim, Side, Trend
 from configs.paper.published import PUBLISHED
 from experiments import conclusions
 from experiments.conclusions import judged
+from rdefense.counting import tally
 
 
 def figures(**values):
@@ -54,6 +56,49 @@ def test_the_best_of_several_counts_and_is_named():
   said = judged(claim(Side(('a/k*/e/p',)), Side(('a/y/e/p',))), found)
   assert said.verdict == 'holds'
   assert said.sentence.startswith('60.0% [58.0, 62.0] (k2, x, best of 2) ')
+
+
+def test_the_best_of_many_close_ones_is_not_flattered():
+  """Each of 20 beats the other by its own interval; the best of them need not.
+
+  Intervals by SciPy, at 1 - 0.05 / 20.
+  """
+  n, right = 1000, 550
+  one = binomtest(right, n).proportion_ci(method='exact')
+  all_20 = binomtest(right, n).proportion_ci(1 - 0.05 / 20, method='exact')
+  share = {
+    'value': 55.0, 'low': 100 * one.low, 'high': 100 * one.high, 'examples': n,
+  }  # fmt: skip
+  bar = 100 * (one.low + all_20.low) / 2
+  found = {f'a/k{k}': share for k in range(20)}
+  found['b'] = {'value': bar, 'low': bar, 'high': bar}
+  said = judged(claim(Side(('a/k*',)), Side(('b',))), found)
+  assert said.verdict == 'not told apart'
+  low, high = 100 * all_20.low, 100 * all_20.high
+  assert f'55.0% [{low:.1f}, {high:.1f}]' in said.sentence
+  alone = judged(claim(Side(('a/k7',)), Side(('b',))), found)
+  assert alone.verdict == 'holds'
+
+
+def test_the_best_true_value_may_be_that_of_fewer_examples():
+  """The best figure is measured well, another one's interval reaches higher."""
+  found = {
+    f'a/k{k}': tally(np.arange(n) < right)._asdict()
+    for k, (right, n) in enumerate([(600, 1000), (5, 10)])
+  }
+  found = {
+    key: {'value': t['percent'], 'examples': t['total']} | t
+    for key, t in found.items()
+  }
+  said = judged(claim(Side(('a/k*',)), Side(('a/k*',))), found)
+  lows, highs = zip(
+    *(
+      binomtest(right, n).proportion_ci(0.975, method='exact')
+      for right, n in [(600, 1000), (5, 10)]
+    )
+  )
+  expected = f'60.0% [{100 * max(lows):.1f}, {100 * max(highs):.1f}]'
+  assert said.sentence.startswith(expected) and max(highs) == highs[1]
 
 
 def test_a_gain_is_a_difference_of_both_intervals():
