@@ -20,6 +20,7 @@ from configs.paper.published import PUBLISHED
 from experiments import (
   at_hand,
   conditions,
+  counterparts,
   multihost,
   pictures,
   preemption,
@@ -61,10 +62,11 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   book = fitted_codebook(config, workdir)
   root = jax.random.fold_in(jax.random.key(config.seed), _EVALUATE)
   settings, strip = {}, None
+  found: dict[str, dict[str, counterparts.Verdicts]] = {}
   pipeline = pipelines(config, workdir, test, book)
   for name in only or config.only or config.settings:
     kind, target = pipeline(name)
-    tallies = {}
+    tallies, found[name] = {}, {}
     for condition in conditions.conditions(config, kind, name):
       attacked = _freeze(target, root) if condition.frozen else target
       source = pipeline(condition.source)[1] if condition.source else None
@@ -81,6 +83,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
         title=f'{name} {condition.name}',
         source=source,
       )
+      found[name][condition.name] = counterparts.verdicts(rows)
       tallies[condition.name] = (
         counting.summarize(rows, 'verdict')
         | {
@@ -100,6 +103,9 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
     }
   if only or not parallel.is_first():
     return {}
+  for name, told in counterparts.measured(config, found).items():
+    for under, gain in told.items():
+      settings[name]['conditions'][under]['gain'] = gain
   counted = at_hand.count(config.data.name)
   results = {
     'title': config.title,

@@ -87,7 +87,12 @@ def _tally(results, setting: str, condition: str):
 def _concluded(root, dataset: str) -> list[tuple[str, ...]]:
   """What can be told by now of the paper's conclusions on a data set."""
   found = {
-    key: {'value': ours['percent'], 'low': ours['low'], 'high': ours['high']}
+    key: {
+      'value': ours['percent'],
+      'low': ours['low'],
+      'high': ours['high'],
+      'examples': ours['total'],
+    }
     for what, table in catalogue.TABLE_OF.items()
     for owner in dict.fromkeys((dataset, 'mnist'))  # some compare with MNIST
     for row in rows(root, what, owner)

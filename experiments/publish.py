@@ -87,8 +87,9 @@ def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:
     prefix: data set, and codebook unless density: `mnist`, `mnist/medoids`.
 
   Returns:
-    `<prefix>/<setting>/<condition>` -> entry, in percent; where only a part of
-    the data set was at hand, `<data set>/images/<split>` -> entry, in images.
+    `<prefix>/<setting>/<condition>` -> entry, in percent; `gain/<the same>`, in
+    points, where there is the same without a defense; where only a part of the
+    data set was at hand, `<data set>/images/<split>` -> entry, in images.
   """
   tallies = {
     f'{prefix}/{setting}/{condition}{rule}': tally
@@ -97,6 +98,12 @@ def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:
     for rule, tally in _by_rule(judged)
   }
   found = {key: entry(results, tally) for key, tally in tallies.items()}
+  found |= {
+    f'gain/{prefix}/{setting}/{condition}': _of_gain(results, judged['gain'])
+    for setting, about_setting in results['settings'].items()
+    for condition, judged in about_setting['conditions'].items()
+    if 'gain' in judged and judged['in_table']
+  }
   if counted := results.get('images'):
     name = results['config']['data']['name']
     found |= {
@@ -104,6 +111,15 @@ def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:
       for split, sizes in at_hand.missing(name, counted).items()
     }
   return found
+
+
+def _of_gain(results, gain: Mapping[str, Any]) -> Entry:
+  fields = {**gain, 'percent': gain['points']}
+  changed = f'{gain["gained"]:,} gained, {gain["lost"]:,} lost'
+  return entry(results, fields)._replace(
+    unit='points',
+    target=f'{gain["instead_of"]} {gain["condition"]}: {changed}',
+  )
 
 
 def _of_images(results, here: int, official: int) -> Entry:

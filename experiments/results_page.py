@@ -139,8 +139,8 @@ def shown(entry: Entry) -> str:
 
 
 def number(value: float, unit: str) -> str:
-  """Percent to two digits, all else to six."""
-  return f'{value:.2f}' if unit == '%' else f'{value:,.6g}'
+  """Percent and its points to two digits, all else to six."""
+  return f'{value:.2f}' if unit in ('%', 'points') else f'{value:,.6g}'
 
 
 def _setting_row(key, entry, published, runs):

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from etils.epath import Path
 import numpy as np
 
-from rdefense import caveats, document, pages, randomness
+from rdefense import caveats, document, gains, pages, randomness
 from rdefense.precision import HIGHEST, PRECISIONS
 
 __all__ = ['Published', 'write_report']
@@ -51,8 +51,9 @@ def write_report(
       name -> `correct`, `total`, `percent`, `low`, `high` (in percent) and
       perhaps `gradients` (evaluations, all examples together) and `judged`
       (`last iterate`, `best iterate` or other words; `paper_a` alone has a
-      default, the last iterate), and of an attack `precision` and `differing`,
-      how many verdicts would have been others at it. Shown where given: `lead`,
+      default, the last iterate), of an attack `precision` and `differing`, how
+      many verdicts would have been others at it, and `gain`, as
+      `gains.blocks` takes it. Shown where given: `lead`,
       `command`, `preset`, `seconds`, `rule`, `config`, `environment` (as
       `provenance.environment`), `codebook` (`codes`, `counts`, `provenance`),
       `captions` (figure -> text) and `caveats` (heading -> text).
@@ -89,6 +90,7 @@ def _blocks(results, published, figures):
     ('heading', 2, 'Accuracy'),
     _accuracy(settings, conditions, published),
     ('paragraph', _facts(results)),
+    *gains.blocks(settings),
   ]
   captions = results.get('captions', {})
   blocks += [

@@ -12,7 +12,7 @@ from configs.paper.catalogue import CATALOGUE
 from configs.paper.published import PAPER_A, PAPER_B, PUBLISHED
 from configs.paper.tables import TABLES
 from experiments import coverage, publish, results
-from rdefense import counting, files
+from rdefense import counting, files, gains
 
 DOCS = Path(__file__).parents[2] / 'docs'
 
@@ -190,12 +190,14 @@ def test_damaged_results_are_not_overwritten(tmp_path):
   assert path.read_text() == '{"mnist/nat'
 
 
-def evaluated(tally):
-  """Results of an evaluation with one figure."""
+def evaluated(tally, **more):
+  """Results of an evaluation with one figure, which has `more` fields."""
   return {
     'settings': {
       'disc_adv_pre': {
-        'conditions': {'eps0.3/paper_a': tally._asdict() | {'gradients': 3}}
+        'conditions': {
+          'eps0.3/paper_a': tally._asdict() | {'gradients': 3} | more
+        }
       }
     },
     'preset': 'small',
@@ -238,6 +240,26 @@ def test_a_part_of_a_data_set_is_told():
   assert (told.value, told.unit, told.low) == (1_118, 'images', None)
   text = rendered({'gtsrb/images/train': told})
   assert '| `images/train` | 1,118 images | – | 39,209 official ones |' in text
+
+
+def test_a_gain_is_told_in_points_with_what_it_is_held_against():
+  gain = gains.gain(np.arange(200) < 130, np.arange(200) < 150)._asdict()
+  gain |= {'instead_of': 'adv_pre', 'condition': 'eps0.3/pgd100'}
+  tally = counting.tally(np.arange(200) < 150)
+  results = evaluated(tally, gain=gain, in_table=True)
+  found = publish.entries(results, 'mnist/medoids')
+  name = 'mnist/medoids/disc_adv_pre/eps0.3/paper_a'
+  assert found.keys() == {name, f'gain/{name}'}
+  assert found[name].value == 75.0
+  entry = found[f'gain/{name}']
+  assert (entry.value, entry.unit, entry.examples) == (10.0, 'points', 200)
+  row = line(rendered(found), f'`{name}`')
+  assert row[1] == f'10.00 points [{gain["low"]:.2f}, {gain["high"]:.2f}]'
+  assert row[3] == 'adv_pre eps0.3/pgd100: 20 gained, 0 lost'
+  results = evaluated(tally, gain=gain, in_table=False)  # of a curve
+  assert publish.entries(results, 'mnist').keys() == {
+    'mnist/disc_adv_pre/eps0.3/paper_a'
+  }
 
 
 def test_ours_stands_beside_the_papers():

@@ -192,6 +192,16 @@ def test_the_report_and_the_results_agree_with_the_rows(evaluated):
       assert tally['gradients'] == gradients
       assert tally['low'] <= tally['percent'] <= tally['high']
       assert f'{tally["percent"]:.1f}' in report
+  bare, behind = (
+    table[f'records/{name}/verdict/predicted'] == table[f'records/{name}/label']
+    for name in ('nat_pre/eps0.2/pgd100', 'disc_nat_pre/eps0.2/paper_a')
+  )
+  behind_codes = results['settings']['disc_nat_pre']['conditions']
+  gain = behind_codes['eps0.2/paper_a']['gain']
+  assert (gain['instead_of'], gain['condition']) == ('nat_pre', 'eps0.2/pgd100')
+  assert gain['gained'] == (behind & ~bare).sum()
+  assert gain['lost'] == (bare & ~behind).sum()
+  assert 'What the defense buys' in report
   assert results['config']['runs']['nat']['num_steps'] == NUM_STEPS
   assert results['command'].startswith('python -m experiments.evaluate')
   assert 'src="http' not in report and 'data:image/png;base64,' in report
