@@ -14,6 +14,7 @@ those. Paper A's attack is named by what it is run on:
 """
 
 from collections.abc import Collection, Mapping
+import functools
 import json
 from typing import Any, NamedTuple
 
@@ -99,9 +100,10 @@ def measured(
     `condition`, what it is held against.
   """
   told: dict[str, dict[str, dict[str, Any]]] = {}
+  elsewhere = functools.cache(lambda setting: _elsewhere(config, setting))
   for setting, own in found.items():
     other = bare(config, setting)
-    theirs = found[other] if other in found else _elsewhere(config, other)
+    theirs = found[other] if other in found else elsewhere(other)
     for condition, after in own.items():
       against = counterpart(condition, own, theirs)
       if not against:

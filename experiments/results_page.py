@@ -51,7 +51,9 @@ def render(
     "is stronger than the paper's last iterate; `adaptive` is the worst case "
     'of each example over all its recipes and iterates. Randomised defenses '
     'are judged by one query under keys that no attack has seen; keys that end '
-    'in `majority_of_...` and `best_of_...` give the other rules.',
+    'in `majority_of_...` and `best_of_...` give the other rules. `gain` is '
+    'what a defense buys: points above the same model without one, on the same '
+    'images, with the interval of the difference.',
   ]
   if not results:
     parts.append('No figure is published yet.')
