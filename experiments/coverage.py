@@ -33,7 +33,8 @@ def measured(what: str, dataset: str, found: Iterable[str]) -> list[str]:
 
   Returns:
     The most telling first: by the order of the patterns of
-    `configs.paper.keys`, what the paper prints before what it does not.
+    `configs.paper.keys`, what the paper prints before what it does not. What is
+    the same figure, measured beside several codebooks, is there once.
   """
   patterns = [
     re.compile(fnmatch.translate(key)).fullmatch for key in keys(what, dataset)
@@ -44,7 +45,10 @@ def measured(what: str, dataset: str, found: Iterable[str]) -> list[str]:
     rank = next((i for i, fits in enumerate(patterns) if fits(theirs)), None)
     if rank is not None:
       ranked.append((rank, theirs not in PUBLISHED, order(key)))
-  return [key for _, _, (*_, key) in sorted(ranked)]
+  once: dict[str, str] = {}
+  for _, _, (*_, key) in sorted(ranked):
+    once.setdefault(published_key(key), key)
+  return list(once.values())
 
 
 def printed(what: str, dataset: str) -> list[str]:

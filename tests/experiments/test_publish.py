@@ -398,3 +398,12 @@ def test_every_printed_figure_belongs_to_some_table_or_figure():
     for key in coverage.printed(what, dataset)
   }
   assert every == set(PUBLISHED)
+
+
+def test_a_figure_measured_beside_several_codebooks_is_counted_once():
+  keys = [f'nips17/{book}/nat_pre/clean' for book in ('binning', 'density_k10')]
+  behind = 'nips17/density_k10/disc_nat_pre/clean'
+  assert coverage.measured('table2', 'nips17', [*keys, behind]) == [
+    behind,
+    keys[0],
+  ]
