@@ -34,7 +34,8 @@ def config() -> ml_collections.ConfigDict:
   """
   if _CONFIG.value is None:
     raise ValueError('--config is missing: a file of configs/.')
-  check_radii(_CONFIG.value)
+  if 'threat' in _CONFIG.value:  # the launcher takes any other config too
+    check_radii(_CONFIG.value)
   published = 'publish' in flags.FLAGS and flags.FLAGS.publish
   if published and _CONFIG.value.data.judged_on == 'held_out':
     raise ValueError(
