@@ -4,8 +4,6 @@ What is missing is told when it is asked for, not where flags are parsed: one
 program may start several of these in one process.
 """
 
-import math
-
 from absl import flags
 from etils.epath import Path
 import ml_collections
@@ -57,10 +55,9 @@ def check_radii(study) -> None:
     | {f'attacks.{name}.radii': attack.radii for name, attack in attacks}
     | {f'attacks.{name}.curve': attack.curve for name, attack in attacks}
   )
-  largest = 1.0 if norm == 'linf' else math.inf
   for name, found in radii.items():
     for eps in found:
-      checks.check_length(f'--config.{name}', eps, largest)
+      checks.check_length(f'--config.{name}', eps, threats.LARGEST[norm])
   for eps in study.get('certify', {}).get('radii', ()):  # l_inf, always
     checks.check_length('--config.certify.radii', eps)
 

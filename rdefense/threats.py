@@ -24,9 +24,21 @@ import jax.numpy as jnp
 from rdefense import checks
 from rdefense.types import Array, Key
 
-__all__ = ['NORMS', 'STARTS', 'Threat', 'ball', 'l1', 'l2', 'linf', 'start_at']
+__all__ = [
+  'LARGEST',
+  'NORMS',
+  'STARTS',
+  'Threat',
+  'ball',
+  'l1',
+  'l2',
+  'linf',
+  'start_at',
+]
 
 NORMS = ('linf', 'l2', 'l1')
+# No change of an image in [0, 1] is longer; the others grow with its size.
+LARGEST = {'linf': 1.0, 'l2': math.inf, 'l1': math.inf}
 STARTS = ('clean', 'random', 'lower', 'upper')
 _BISECTIONS = 40  # halves the bracket below one float32 ulp of 1
 
@@ -111,7 +123,7 @@ def l2(eps, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
   Raises:
     ValueError: if eps < 0.
   """
-  checks.check_length('eps', eps, math.inf)
+  checks.check_length('eps', eps, LARGEST['l2'])
 
   def distance(z: Array, x: Array) -> Array:
     return jnp.sqrt(((z - x) ** 2).sum())
@@ -138,7 +150,7 @@ def l1(eps, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
   Raises:
     ValueError: if eps < 0.
   """
-  checks.check_length('eps', eps, math.inf)
+  checks.check_length('eps', eps, LARGEST['l1'])
 
   def shrunk(d: Array, t: Array) -> Array:
     threshold = (1 - t) * jnp.abs(d).max()

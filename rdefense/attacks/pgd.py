@@ -28,7 +28,6 @@ References:
   2018, https://arxiv.org/abs/1706.06083.
 """
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -43,7 +42,7 @@ from rdefense.attacks.transforms import (
   scale_by_l2_norm,
   scale_by_sparse_sign,
 )
-from rdefense.threats import Threat, start_at
+from rdefense.threats import LARGEST, Threat, start_at
 from rdefense.types import Array, Evaluation, Int, Key, Oracle
 
 __all__ = [
@@ -172,8 +171,7 @@ def steepest(norm: str, step_size) -> optax.GradientTransformation:
     'l1': scale_by_sparse_sign,
   }
   checks.check_choice('norm', norm, direction)
-  largest = 1.0 if norm == 'linf' else math.inf
-  checks.check_length('step_size', step_size, largest)
+  checks.check_length('step_size', step_size, LARGEST[norm])
   return optax.chain(direction[norm](), optax.scale_by_learning_rate(step_size))
 
 
