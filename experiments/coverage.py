@@ -44,10 +44,10 @@ def measured(what: str, dataset: str, found: Iterable[str]) -> list[str]:
     theirs = published_key(key)
     rank = next((i for i, fits in enumerate(patterns) if fits(theirs)), None)
     if rank is not None:
-      ranked.append((rank, theirs not in PUBLISHED, order(key)))
+      ranked.append((rank, theirs not in PUBLISHED, order(key), theirs))
   once: dict[str, str] = {}
-  for _, _, (*_, key) in sorted(ranked):
-    once.setdefault(published_key(key), key)
+  for _, _, (*_, key), theirs in sorted(ranked):
+    once.setdefault(theirs, key)
   return list(once.values())
 
 
