@@ -124,26 +124,28 @@ def measured(
 def _elsewhere(config, setting: str) -> dict[str, Verdicts]:
   """Of a setting that the study with the models was evaluated on.
 
-  Nothing where that has not come to its end, or is of other images, of another
-  network or attack.
+  Nothing where that has not come to its end, has lost its rows, or is of other
+  images, of another network or attack.
   """
   path = Path(config.pretrained) / 'results.json'
   if not (setting and config.pretrained and path.exists()):
     return {}
   results = files.read_json(path)
-  mine, its = json.loads(json.dumps(config.to_dict())), results['config']
+  mine, its = json.loads(files.json_text(config.to_dict())), results['config']
   same = ('data', 'model', 'networks', 'seed', 'threat')
-  if any(mine[name] != its[name] for name in same):
+  if any(mine[name] != its.get(name) for name in same):
     return {}
 
   def attack(study, name: str):
     about = study['attacks'].get(name, {})
     return {k: v for k, v in about.items() if k not in _COUNTS}
 
+  folder = path.parent / 'records' / setting
   judged = results['settings'].get(setting, {'conditions': {}})
   return {
-    name: verdicts(records.read(path.parent / 'records' / setting / name))
+    name: verdicts(records.read(folder / name))
     for name in judged['conditions']
     if attack(mine, name.rpartition('/')[2])
     == attack(its, name.rpartition('/')[2])
+    and records.completed(folder / name)
   }

@@ -113,6 +113,27 @@ def test_another_codebook_is_held_against_the_study_with_its_models(tmp_path):
   assert not counterparts.measured(config, {'disc_adv_re': own})
 
 
+def test_a_study_without_its_rows_or_of_an_older_form_is_none(tmp_path):
+  config = cifar10.get_config('small')
+  write_study(tmp_path, config, ('clean', 'eps8/adaptive'))
+  own = Verdicts(np.arange(5), np.zeros(5, bool))
+  found = {'disc_adv_re': {'clean': own, 'eps8/adaptive': own}}
+  config = cifar10.get_config('small,k10')
+  config.pretrained = str(tmp_path)
+  lost = tmp_path / 'records' / 'adv_pre' / 'clean' / 'shard-00000.npz'
+  lost.unlink()
+  told = counterparts.measured(config, found)['disc_adv_re']
+  assert told.keys() == {'eps8/adaptive'}
+  path = tmp_path / 'results.json'
+  results = json.loads(path.read_text())
+  del results['config']['networks']
+  path.write_text(json.dumps(results))
+  assert not counterparts.measured(config, found)
+  path.write_text('{"config": ')
+  with pytest.raises(ValueError, match='results.json'):
+    counterparts.measured(config, found)
+
+
 def test_verdicts_are_those_of_the_rows():
   rows = {
     'index': np.array([4, 9]),
