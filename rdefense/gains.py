@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rdefense import counting
+from rdefense import checks, counting
 
 __all__ = ['Gain', 'blocks', 'gain']
 
@@ -53,7 +53,8 @@ def gain(
     confidence: of the interval.
 
   Raises:
-    ValueError: if they are empty, of two shapes or no vectors of booleans.
+    ValueError: if they are empty, of two shapes or no vectors of booleans, and
+      on a confidence outside (0, 1).
   """
   before, after = np.asarray(before), np.asarray(after)
   kinds = [(right.dtype.name, right.shape) for right in (before, after)]
@@ -62,6 +63,7 @@ def gain(
       f'before and after are {kinds[0]} and {kinds[1]}: they must be booleans '
       'of the same examples.'
     )
+  checks.check_probability('confidence', confidence, ': write 0.95 for 95%')
   error = 1 - confidence
   changed = counting.tally(before != after, 1 - error / 5)
   up = after[before != after]

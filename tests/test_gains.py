@@ -88,6 +88,12 @@ def test_what_cannot_be_compared_is_refused(before, after, message):
     gains.gain(before, after)
 
 
+def test_the_confidence_that_was_asked_for_is_named():
+  right = np.ones(3, bool)
+  with pytest.raises(ValueError, match='confidence=95 must be .*0.95 for 95%'):
+    gains.gain(right, right, confidence=95)
+
+
 def test_the_table_says_what_each_is_held_against():
   gain = gains.gain(*verdicts(6, 3, 1, 10))._asdict()
   settings = {
