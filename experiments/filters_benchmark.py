@@ -70,7 +70,7 @@ def load_images(count: int) -> np.ndarray:
   the same bytes, and no pixel is at a level of the thermometer.
   """
   try:
-    images = data.load('cifar10', 'test').images[:count]
+    images = data.load('cifar10', 'test', count=count).images
   except ValueError as error:
     print(f'Blurred noise instead of CIFAR-10: {error}.')
     noise = np.random.default_rng(0).uniform(size=(count, 32, 32, 3))

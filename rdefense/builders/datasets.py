@@ -19,15 +19,14 @@ def dataset(config: Mapping[str, Any], split: str) -> Arrays:
     ValueError: on an unknown dataset or split, or if no images are held out.
   """
   checks.check_choice('split', split, (*SPLITS, 'held_out'))
-  if split == 'held_out':
-    arrays, first = load(config['name'], 'train'), config['train_examples']
-    if not 0 < first < len(arrays.images):
-      raise ValueError(
-        f'train_examples={first} of {len(arrays.images)} training images holds '
-        'none out to judge a model on.'
-      )
-    kept = slice(first, None)
-  else:
-    arrays = load(config['name'], split)
-    kept = slice(config[f'{split}_examples'] or None)
-  return arrays._replace(images=arrays.images[kept], labels=arrays.labels[kept])
+  if split != 'held_out':
+    return load(config['name'], split, count=config[f'{split}_examples'])
+  arrays, first = load(config['name'], 'train'), config['train_examples']
+  if not 0 < first < len(arrays.images):
+    raise ValueError(
+      f'train_examples={first} of {len(arrays.images)} training images holds '
+      'none out to judge a model on.'
+    )
+  return arrays._replace(
+    images=arrays.images[first:], labels=arrays.labels[first:]
+  )

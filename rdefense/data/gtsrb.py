@@ -21,6 +21,7 @@ References:
 from collections.abc import Iterator
 import functools
 import io
+import itertools
 import os
 import pathlib
 from typing import TYPE_CHECKING, Any
@@ -131,7 +132,9 @@ def _rows(
 
 
 def load_gtsrb(
-  split: str, directory: str | os.PathLike[str] | None = None
+  split: str,
+  directory: str | os.PathLike[str] | None = None,
+  count: int = 0,
 ) -> Arrays:
   """Reads, resizes and filters the images of one split.
 
@@ -139,6 +142,7 @@ def load_gtsrb(
     split: 'train' or 'test'.
     directory: a folder with the archives extracted; `gtsrb_directory()` if
       None.
+    count: how many images, at most; all if 0.
 
   Returns:
     Images `[N, 32, 32, 3]` of mean 50 or more and labels 0..42 of 43 classes,
@@ -151,13 +155,14 @@ def load_gtsrb(
   rows = gtsrb_rows(
     split, gtsrb_directory() if directory is None else directory
   )
-  images = np.empty((len(rows), *SHAPE), np.uint8)
-  labels = np.empty(len(rows), np.int32)
-  count = 0
-  for _, label, image in _bright(rows):
-    images[count], labels[count] = image, label
-    count += 1
-  return Arrays(images[:count], labels[:count], NUM_CLASSES, 'gtsrb')
+  size = min(count or len(rows), len(rows))
+  images = np.empty((size, *SHAPE), np.uint8)
+  labels = np.empty(size, np.int32)
+  num_bright = 0
+  for _, label, image in itertools.islice(_bright(rows), size):
+    images[num_bright], labels[num_bright] = image, label
+    num_bright += 1
+  return Arrays(images[:num_bright], labels[:num_bright], NUM_CLASSES, 'gtsrb')
 
 
 def _bright(

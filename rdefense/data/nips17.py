@@ -92,12 +92,15 @@ def nips17_rows(
   return rows
 
 
-def load_nips17(directory: str | os.PathLike[str] | None = None) -> Arrays:
+def load_nips17(
+  directory: str | os.PathLike[str] | None = None, count: int = 0
+) -> Arrays:
   """Reads the images and their true labels.
 
   Args:
     directory: a folder in the competition's layout; `nips17_directory()` if
       None.
+    count: how many images, at most; all if 0.
 
   Returns:
     Images `[N, 299, 299, 3]` and labels 1..1000 of 1001 classes, in the order
@@ -108,6 +111,7 @@ def load_nips17(directory: str | os.PathLike[str] | None = None) -> Arrays:
       299x299 in colour.
   """
   rows = nips17_rows(nips17_directory() if directory is None else directory)
+  rows = rows[: count or None]
   images = np.empty((len(rows), *SHAPE), np.uint8)
   for i, (path, _) in enumerate(rows):
     images[i] = _read(path)

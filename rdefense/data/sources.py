@@ -27,6 +27,8 @@ from typing import NamedTuple
 from etils.epath import Path
 import numpy as np
 
+from rdefense import checks
+
 __all__ = [
   'NAMES',
   'PREPARED_NAMES',
@@ -63,9 +65,12 @@ class Arrays(NamedTuple):
 
 
 def load(
-  name: str, split: str, data_dir: str | os.PathLike[str] | None = None
+  name: str,
+  split: str,
+  data_dir: str | os.PathLike[str] | None = None,
+  count: int = 0,
 ) -> Arrays:
-  """Loads one split of a dataset.
+  """Loads one split of a dataset, or its first examples.
 
   The order of the examples is fixed: that of the prepared files, which
   tensorflow-datasets shuffled once (not the official order), that of the
@@ -82,35 +87,41 @@ def load(
       `data_directory` for the default. Not used for 'digits'. What is not
       prepared but lies in a folder is looked for beside it, or where GTSRB_DIR
       and NIPS17_DIR say.
+    count: how many examples, at most; all if 0. No more images than that are
+      read.
 
   Returns:
     The examples that the files hold.
 
   Raises:
-    ValueError: if the name or the split is unknown, or the dataset is not
-      prepared, not readable or not complete under `data_dir`.
+    ValueError: if the name or the split is unknown, `count` is negative, or
+      the dataset is not prepared, not readable or not complete under
+      `data_dir`.
 
   >>> load('digits', 'train').images.shape
   (1297, 8, 8, 1)
+  >>> load('digits', 'train', count=3).labels.shape
+  (3,)
   """
   if name not in NAMES:
     raise ValueError(f'name must be one of {", ".join(NAMES)}; got {name!r}')
   if split not in SPLITS:
     raise ValueError(f'split must be one of {", ".join(SPLITS)}; got {split!r}')
+  checks.check_at_least('count', count, 0)
   if name == 'digits':
-    return _load_digits(split)
+    return _load_digits(split, count or None)
   if name == 'nips17':
     from rdefense.data import nips17  # It imports this module.
 
     if split != 'test':
       raise ValueError(f"nips17 has only the split 'test'; got {split!r}")
-    return nips17.load_nips17(nips17.nips17_directory(data_dir))
+    return nips17.load_nips17(nips17.nips17_directory(data_dir), count)
   directory = data_directory(data_dir)
   is_prepared = any(directory.glob(f'{name}/*/dataset_info.json'))
   if name == 'gtsrb' and not is_prepared:
     from rdefense.data import gtsrb  # It imports this module.
 
-    return gtsrb.load_gtsrb(split, gtsrb.gtsrb_directory(data_dir))
+    return gtsrb.load_gtsrb(split, gtsrb.gtsrb_directory(data_dir), count)
   if not is_prepared:
     raise ValueError(
       f'{name} is not prepared in {directory}: prepare it with `python -m '
@@ -121,7 +132,7 @@ def load(
   from google.protobuf import json_format
 
   try:
-    return _load_prepared(name, split, directory)
+    return _load_prepared(name, split, directory, count)
   except (RuntimeError, OSError, ValueError, json_format.ParseError) as error:
     raise ValueError(
       f'{name} in {directory} cannot be read, likely because files are missing '
@@ -183,7 +194,7 @@ def to_unit(images: np.ndarray) -> np.ndarray:
   return np.multiply(images, np.float32(1 / 255), dtype=np.float32)
 
 
-def _load_digits(split: str) -> Arrays:
+def _load_digits(split: str, count: int | None) -> Arrays:
   from sklearn import datasets  # Slow to import, and only needed here.
 
   digits = datasets.load_digits()
@@ -191,11 +202,14 @@ def _load_digits(split: str) -> Arrays:
   rows = np.random.RandomState(0).permutation(len(images))
   is_train = split == 'train'
   rows = rows[:_DIGITS_TRAIN_SIZE] if is_train else rows[_DIGITS_TRAIN_SIZE:]
+  rows = rows[:count]
   labels = digits.target.astype(np.int32)
   return Arrays(images[rows, :, :, None], labels[rows], 10, 'digits')
 
 
-def _load_prepared(name: str, split: str, directory: Path) -> Arrays:
+def _load_prepared(
+  name: str, split: str, directory: Path, count: int
+) -> Arrays:
   # Imported late: slow to import, and `digits` needs neither.
   from PIL import Image
   import tensorflow_datasets as tfds
@@ -211,10 +225,11 @@ def _load_prepared(name: str, split: str, directory: Path) -> Arrays:
   )
   features = source.dataset_info.features
   shape = features['image'].shape
-  images = np.empty((len(source), *shape), np.uint8)
-  labels = np.empty(len(source), np.int32)
-  for start in range(0, len(source), _ROWS_PER_READ):
-    stop = min(start + _ROWS_PER_READ, len(source))
+  size = min(count or len(source), len(source))
+  images = np.empty((size, *shape), np.uint8)
+  labels = np.empty(size, np.int32)
+  for start in range(0, size, _ROWS_PER_READ):
+    stop = min(start + _ROWS_PER_READ, size)
     rows = source.__getitems__(list(range(start, stop)))
     for i, row in enumerate(rows, start):
       with Image.open(io.BytesIO(row['image'])) as image:

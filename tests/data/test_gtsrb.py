@@ -125,6 +125,20 @@ def test_images_are_resized_filtered_and_in_the_order_of_the_tables(
   check(load_gtsrb(split, archives), split)
 
 
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_the_first_images_are_read_and_no_others(folder, split):
+  images, labels, _ = expected(split)
+  for count in (1, len(images) - 1, len(images), 1_000):
+    arrays = load_gtsrb(split, folder, count)
+    np.testing.assert_array_equal(arrays.images, images[:count])
+    assert arrays.labels.tolist() == list(labels)[:count]
+  last, _ = gtsrb_rows(split, folder)[-1]
+  last.write_bytes(b'')
+  assert len(load_gtsrb(split, folder, 1).images) == 1
+  with pytest.raises(ValueError, match='cannot be read as an image'):
+    load_gtsrb(split, folder)
+
+
 def test_the_written_images_lie_around_the_limit():
   # Before resizing they are on its other side.
   limit = 50 * 32 * 32 * 3

@@ -46,6 +46,15 @@ def test_images_and_labels_are_read_in_the_order_of_the_table(folder):
   np.testing.assert_array_equal(arrays.images, expected)
 
 
+def test_the_first_images_are_read_and_no_others(folder):
+  whole = load_nips17(folder)
+  (folder / 'images' / f'{list(LABELS)[-1]}.png').write_bytes(b'')
+  for count in (1, 2):
+    arrays = load_nips17(folder, count)
+    np.testing.assert_array_equal(arrays.images, whole.images[:count])
+    np.testing.assert_array_equal(arrays.labels, whole.labels[:count])
+
+
 def edit(path, old, new):
   path.write_text(path.read_text().replace(old, new))
 

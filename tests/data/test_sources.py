@@ -192,6 +192,20 @@ def test_loading_imports_no_tensorflow(data_dir):
   assert done.stdout == '' and done.stderr == ''
 
 
+@pytest.mark.parametrize('count', [1, 1_000, 1_001, 10**6])
+def test_the_first_examples_are_those_of_the_whole(data_dir, count):
+  whole = _load_or_skip('mnist', 'test', data_dir)
+  arrays = load('mnist', 'test', data_dir, count)
+  np.testing.assert_array_equal(arrays.images, whole.images[:count])
+  np.testing.assert_array_equal(arrays.labels, whole.labels[:count])
+  assert arrays[2:] == whole[2:]
+
+
+def test_a_negative_count_is_refused():
+  with pytest.raises(ValueError, match='count=-1 must be at least 0'):
+    load('digits', 'test', count=-1)
+
+
 def test_unknown_name_lists_the_choices():
   with pytest.raises(ValueError, match="fashion_mnist.*got 'minst'") as info:
     load('minst', 'train')
