@@ -41,15 +41,14 @@ __all__ = [
   'Box',
   'as_printed',
   'box',
+  'checked',
   'from_bytes',
-  'preimage',
   'reachable',
   'triangle',
 ]
 
 # More than float32 errs by, in distances of pixels in [0, 1], in both of two.
 _DOUBT = 4e-6
-_GRID = np.linspace(0, 1, 5)  # of each channel of a pixel's box
 
 
 class Box(NamedTuple):
@@ -59,7 +58,8 @@ class Box(NamedTuple):
   high: Array
 
 
-def _checked(x, codes, eps, norm) -> tuple[Array, Array]:
+def checked(x, codes, eps, norm) -> tuple[Array, Array]:
+  """Image and codes in float32; `ValueError` on what is neither."""
   x, codes = jnp.asarray(x, jnp.float32), jnp.asarray(codes, jnp.float32)
   checks.check_codes(codes)
   checks.check_channels(x, codes)
@@ -92,7 +92,7 @@ def triangle(x, codes, eps, norm: str = 'linf') -> Array:
   References:
     PROTOCOL A12: the paper has a strict inequality.
   """
-  x, codes = _checked(x, codes, eps, norm)
+  x, codes = checked(x, codes, eps, norm)
   num_channels = x.shape[-1]
   longest = {'linf': 1.0, 'l1': num_channels, 'l2': math.sqrt(num_channels)}
   distance = channel_distance(x, codes, norm)
@@ -121,7 +121,7 @@ def reachable(x, codes, eps, norm: str = 'linf') -> Array:
   Raises:
     ValueError: as `triangle`.
   """
-  x, codes = _checked(x, codes, eps, norm)
+  x, codes = checked(x, codes, eps, norm)
   low, high = jnp.clip(x - eps, 0, 1), jnp.clip(x + eps, 0, 1)
   gap = {'linf': _least_gap_linf, 'l2': _least_gap_l2, 'l1': _least_gap_l1}
 
@@ -176,48 +176,6 @@ def _least_gap_linf(
   return jnp.stack(gaps).min(0)
 
 
-def preimage(
-  x, codes, chosen: Array, eps, norm: str = 'linf'
-) -> tuple[Array, Array]:
-  """A point of the ball that T sends to the chosen codes, pixel by pixel.
-
-  On one channel the point nearest to the code is one if any is. In colour a
-  grid over the pixel's box is tried as well, and may miss a small corner.
-
-  Args:
-    x: image `[H, W, C]` in [0, 1].
-    codes: `[k, C]`, distinct, in [0, 1].
-    chosen: `[H, W]`, int32: an index into the codes for each pixel.
-    eps: radius in [0, 1] pixel units. May be traced.
-    norm: of T's distances over channels, one of `discretize.NORMS`.
-
-  Returns:
-    `(v [H, W, C], found [H, W])`: where nothing was found, `v` is the point
-    nearest to the code.
-
-  Raises:
-    ValueError: as `triangle`.
-  """
-  x, codes = _checked(x, codes, eps, norm)
-  low, high = jnp.clip(x - eps, 0, 1), jnp.clip(x + eps, 0, 1)
-  nearest = jnp.clip(codes[chosen], low, high)
-  if x.shape[-1] == 1:
-    tried = nearest[None]
-  else:
-    grid = np.array([*itertools.product(_GRID, repeat=x.shape[-1])])
-    steps = jnp.asarray(grid, jnp.float32)[:, None, None]
-    inside = jnp.minimum(low[None] + steps * (high - low)[None], high[None])
-    tried = jnp.concatenate([nearest[None], inside])
-  distance = channel_distance(tried, codes, norm)
-  own = jax.nn.one_hot(chosen, len(codes), dtype=bool)
-  # How much nearer the chosen code is than any other.
-  apart = jnp.where(own[None], jnp.inf, distance).min(-1)
-  lead = apart - jnp.where(own[None], distance, jnp.inf).min(-1)
-  best = lead.argmax(0)
-  v = jnp.take_along_axis(tried, best[None, ..., None], 0)[0]
-  return v, lead.max(0) > 0
-
-
 def from_bytes(x, codes, eps: float, norm: str = 'linf') -> Array:
   """Codes that some 8-bit pixel of the ball can be given.
 
@@ -235,7 +193,7 @@ def from_bytes(x, codes, eps: float, norm: str = 'linf') -> Array:
   Raises:
     ValueError: as `triangle`.
   """
-  x, codes = _checked(x, codes, eps, norm)
+  x, codes = checked(x, codes, eps, norm)
   offsets = np.arange(-math.ceil(255 * eps) - 1, math.ceil(255 * eps) + 2)
   steps = np.array([*itertools.product(offsets, repeat=x.shape[-1])])
   middle = jnp.rint(255 * x)

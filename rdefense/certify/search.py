@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from rdefense.certify import nodes
-from rdefense.certify.reachable import preimage
+from rdefense.certify.preimage import preimage
 from rdefense.defenses.discretize import nearest_code
 
 __all__ = [
