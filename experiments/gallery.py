@@ -18,20 +18,8 @@ from absl import flags
 from etils.epath import Path
 
 from configs.paper import catalogue
-from configs.paper.catalogue import CATALOGUE, Job
-from configs.paper.published import PUBLISHED
-from experiments import (
-  certificates,
-  conclusions,
-  coverage,
-  hardness_report,
-  journal,
-  program,
-  publish,
-)
-from experiments.hardness_cases import STUDIES
-from experiments.results import Entry, published_key
-from experiments.results_page import shown
+from configs.paper.catalogue import CATALOGUE
+from experiments import conclusions, headlines, journal, program, publish
 from rdefense import document, files, pages
 
 __all__ = ['write']
@@ -133,97 +121,26 @@ def _rows(
       yield (
         name,
         _link(root, page, job.workdir),
-        *_told(record, job, what, dataset, training),
+        *headlines.of_run(record, job, what, dataset, training),
       )
     else:
       missing.append(f'{job.workdir}/{page.name}')
   if missing:
     known = {} if ran else told['published']
+    *figure, made = headlines.of_published(known, what, dataset)
+    command = f'`{_command(root, what, dataset, preset)}`'
     yield (
-      name, ('not run yet', ', '.join(missing)),
-      *_headline(known, what, dataset, 'docs/results.json: '),
-      (f'`{_command(root, what, dataset, preset)}`',
-       *_published(known, what, dataset)),
-    )  # fmt: skip
+      name,
+      ('not run yet', ', '.join(missing)),
+      *figure,
+      (command, *made),
+    )
 
 
 def _command(root: Path, what: str, dataset: str, preset: str) -> str:
   words = ['python', '-m', 'experiments.reproduce', f'--what={what}']
   words += [f'--dataset={dataset}'] if dataset else []
   return shlex.join([*words, f'--preset={preset}', f'--root={root}'])
-
-
-def _published(found, what: str, dataset: str) -> tuple[str, ...]:
-  """How the headline of docs/results.json was made."""
-  keys = coverage.measured(what, dataset, found)
-  if not keys:
-    return ()
-  entry = Entry(**found[keys[0]])
-  where = _where(entry.preset, entry.device, entry.commit)
-  return (f'published: {where}, {entry.date}', f'`{entry.command}`')
-
-
-def _told(record: Path, job: Job, what: str, dataset: str, training: str):
-  """Figure, comparison and origin of a run; one sentence where unreadable."""
-  if not record.is_file():
-    return '–', '–', f'there is no {record.name} beside the report.'
-  try:
-    results = files.read_json(record)
-    made = _made(results, training)
-    found = _entries(job, results)
-    return *_headline(found, what, dataset), made
-  except ValueError as error:
-    return '–', '–', str(error)
-  except (AttributeError, KeyError, TypeError) as error:
-    return '–', '–', f'{record} is of another form: {error!r}.'
-
-
-def _entries(job: Job, results) -> dict[str, Mapping[str, Any]]:
-  """Key -> fields of `Entry`: what the program publishes of its results."""
-  match job.program:
-    case 'evaluate':
-      config = results['config']
-      prefix = publish.prefix(config['name'], config['codebook_name'])
-      found = publish.entries(results, prefix)
-    case 'certify':
-      dataset = results['config']['data']['name']
-      found = certificates.entries(results, dataset)
-    case 'hardness':
-      study = STUDIES[results['dataset']]
-      found = hardness_report.entries(study, results)
-    case _:
-      found = {}
-  return {key: entry._asdict() for key, entry in found.items()}
-
-
-def _headline(found, what: str, dataset: str, before: str = ''):
-  """The most telling figure there is, with n, and the paper's beside it."""
-  keys = coverage.measured(what, dataset, found)
-  if not keys:
-    return '–', '–'
-  entry = Entry(**found[keys[0]])
-  n = '' if entry.examples is None else f'n = {entry.examples:,}'
-  key = (f'{before}`{keys[0]}`', n, f'{len(keys)} figures')
-  paper = PUBLISHED.get(published_key(keys[0]), ())
-  low, high = entry.low, entry.high
-  if entry.unit != '%' or low is None or high is None or entry.target:
-    return key, (shown(entry), entry.target)
-  return key, document.Compared(entry.value, low, high, *paper)
-
-
-def _made(results, training: str) -> tuple[str, ...]:
-  about = results['environment']
-  where = _where(results['preset'], about['device'], publish.commit_of(about))
-  return (
-    where,
-    f'{about["date"]}, {pages.wall_time(results["seconds"])}{training}',
-    f'`{results["command"]}`',
-  )
-
-
-def _where(preset: str, device: str, commit: str) -> str:
-  commit = re.sub(r'^([0-9a-f]{12})[0-9a-f]{28}', r'\1', commit)
-  return f'preset `{preset}`, {device}, commit `{commit}`'
 
 
 def _training(told, jobs, workdir: str) -> str:
