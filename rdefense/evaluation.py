@@ -25,6 +25,7 @@ from rdefense.data.batches import Batch
 from rdefense.data.sources import Arrays
 from rdefense.deployed import Target, judge
 from rdefense.judging import votes
+from rdefense.losses import numbered
 from rdefense.memory import with_chunks
 from rdefense.parallel import Layout, layout, padded_size
 from rdefense.precision import HIGHEST, lowest
@@ -57,13 +58,15 @@ class Verdicts(NamedTuple):
 
 
 @functools.cache
-def _program(apply, defend, norm: str, recipe: Recipe, where, compact):
-  """One compiled attack for all recipes that differ in numbers only."""
+def _program(
+  apply, defend, norm: str, recipe: Recipe, objectives, where, compact
+):
+  """One compiled attack for all recipes that differ in loss and numbers."""
 
   def make_attack(operands):
-    params, codes, eps, alpha, start, step_size = operands
+    params, codes, eps, alpha, start, step_size, objective = operands
     return assemble(
-      recipe,
+      recipe._replace(loss=numbered(objectives, objective)),
       lambda x: apply(params, x),
       defend(codes, alpha),
       ball(norm, eps),
@@ -123,6 +126,7 @@ def attack(
   broken_by = np.full(len(z), -1, np.int32)
   rows = rows_at_once(padded_size(where, len(z)) // where.num_devices)
   recipes = with_chunks(source, recipes, z.shape[1:], rows)
+  objectives = tuple(dict.fromkeys(recipe.loss for recipe in recipes))
   # What a recipe has beaten, or what it leaves out as wrong unattacked, stays
   # so: a later recipe that keeps its last iterate must not undo it.
   every_example = all(recipe.every_example for recipe in recipes)
@@ -131,6 +135,7 @@ def attack(
     active = batch.mask & ~beaten
     kind = recipe._replace(
       name='',
+      loss=objectives[0],
       step_size=0.0,
       num_steps=0,
       start='',
@@ -138,7 +143,9 @@ def attack(
       every_example=False,
       num_draws=min(recipe.num_draws, 1),
     )
-    program = _program(source.apply, source.defend, norm, kind, where, compact)
+    program = _program(
+      source.apply, source.defend, norm, kind, objectives, where, compact
+    )
     operands = (
       source.params,
       source.codes,
@@ -146,6 +153,7 @@ def attack(
       np.float32(recipe.alpha),
       np.int32(STARTS.index(recipe.start)),
       np.float32(recipe.step_size),
+      np.int32(objectives.index(recipe.loss)),
     )
     out = program(
       operands,

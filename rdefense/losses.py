@@ -12,6 +12,8 @@ misclassification. A loss takes `logits` `[num_classes]` float32 and an integer
 1.0
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -24,6 +26,7 @@ __all__ = [
   'log_probability',
   'margin',
   'margins',
+  'numbered',
   'targeted',
   'towards',
 ]
@@ -74,6 +77,27 @@ def log_probability(offset: float = 0.01) -> Loss:
     return jnp.log(offset + jax.nn.softmax(logits)[label])
 
   return loss
+
+
+def numbered(losses: Sequence[Loss], number) -> Loss:
+  """One of several losses, chosen by a number that may be traced.
+
+  All are computed and one is kept, without a branch: attacks that differ in
+  the loss alone share what is compiled, of which losses are a small part.
+
+  Args:
+    losses: at least one.
+    number: index into them, int32.
+
+  >>> logits = jnp.array([3.0, 1.0, 2.0])
+  >>> float(numbered((cross_entropy, margin), 1)(logits, 0))
+  1.0
+  """
+  if len(losses) == 1:
+    return losses[0]
+  return lambda logits, label: jax.lax.select_n(
+    number, *(loss(logits, label) for loss in losses)
+  )
 
 
 def targeted(loss: Loss) -> Loss:

@@ -38,6 +38,7 @@ def make_arrays():
 ARRAYS = make_arrays()
 TARGET = deployed.Target(apply, defend, PARAMS, CODES)
 WRONG = np.arange(NUM) % 5 == 0  # without any attack
+KEY = jax.random.key(3)
 
 CORNER = Recipe('corner', losses.margin, sign, 0.03, 1, 'lower', 'identity')
 RANDOM = Recipe('random', losses.margin, sign, 0.03, 4, 'random')
@@ -54,7 +55,7 @@ def evaluate(directory, chosen, eps=EPS, batch_size=25, **options):
     chosen,
     'linf',
     eps,
-    jax.random.key(3),
+    KEY,
     directory,
     batch_size,
     **options,
@@ -180,12 +181,11 @@ def test_restarts_are_paid_for(tmp_path):
 
 def test_submissions_are_inside_the_ball_and_judged_as_stored():
   (batch,) = batches(ARRAYS, 56)
-  key = jax.random.key(3)
-  verdicts = evaluation.attack(TARGET, (CORNER, LAST), 'linf', EPS, key, batch)
+  verdicts = evaluation.attack(TARGET, (CORNER, LAST), 'linf', EPS, KEY, batch)
   assert np.abs(verdicts.z - batch.image).max() <= EPS + 6e-8
   assert verdicts.z.min() >= 0 and verdicts.z.max() <= 1
   predicted, margin = deployed.judge(
-    TARGET, key, batch.index, verdicts.z, batch.label
+    TARGET, KEY, batch.index, verdicts.z, batch.label
   )
   np.testing.assert_array_equal(verdicts.draws, predicted)
   np.testing.assert_array_equal(verdicts.predicted, predicted[:, 0])
@@ -240,9 +240,7 @@ def test_an_attack_is_judged_on_draws_it_has_not_seen(tmp_path):
   target = TARGET._replace(defend=loud, codes=None)
   (batch,) = batches(ARRAYS, NUM)
   recipe = RANDOM._replace(num_steps=12)
-  verdicts = evaluation.attack(
-    target, (recipe,), 'linf', 0.0, jax.random.key(3), batch
-  )
+  verdicts = evaluation.attack(target, (recipe,), 'linf', 0.0, KEY, batch)
   attacked = verdicts.gradients > 0
   # Twelve draws: fooled in its own eyes but for a few, and rightly so.
   assert (verdicts.gradients[attacked] < 13).mean() > 0.9
@@ -274,7 +272,6 @@ def test_other_parameters_and_radii_are_not_compiled_again():
     return apply(params, x)
 
   target = TARGET._replace(apply=counted)
-  key = jax.random.key(3)
   results = []
   for params, codes, eps, recipe in (
     (PARAMS, CODES, 0.05, RANDOM),
@@ -289,7 +286,7 @@ def test_other_parameters_and_radii_are_not_compiled_again():
         (recipe,),
         'linf',
         eps,
-        jax.random.fold_in(key, len(results)),
+        jax.random.fold_in(KEY, len(results)),
         batch,
         compact=False,
       )
@@ -298,6 +295,47 @@ def test_other_parameters_and_radii_are_not_compiled_again():
       first = len(traces)
   assert len(traces) == first > 0
   assert not np.array_equal(results[0].margin, results[1].margin)
+
+
+BY_MARGIN = RANDOM._replace(name='by margin')
+BY_ENTROPY = RANDOM._replace(name='by entropy', loss=losses.cross_entropy)
+
+
+def test_recipes_that_differ_in_loss_share_what_is_compiled():
+  (batch,) = batches(ARRAYS, NUM)
+
+  def num_traces(*chosen):
+    traces = []
+
+    def counted(params, x):
+      traces.append(None)
+      return apply(params, x)
+
+    # At radius 0 nothing is beaten: fewer examples would be another shape.
+    evaluation.attack(
+      TARGET._replace(apply=counted), chosen, 'linf', 0.0, KEY, batch
+    )
+    return len(traces)
+
+  assert num_traces(BY_MARGIN, BY_ENTROPY) == num_traces(BY_MARGIN) > 0
+
+
+def test_recipes_that_differ_in_loss_do_what_each_does_alone():
+  (batch,) = batches(ARRAYS, NUM)
+
+  def attacked(*chosen):
+    return evaluation.attack(TARGET, chosen, 'linf', EPS / 2, KEY, batch)
+
+  alone = [attacked(recipe) for recipe in (BY_ENTROPY, BY_MARGIN)]
+  both = attacked(BY_ENTROPY, BY_MARGIN)
+  assert (alone[0].z != alone[1].z).any()
+  by_first, by_second = (np.all(both.z == its.z, (1, 2, 3)) for its in alone)
+  assert (by_first | by_second).all()
+  assert by_first.any() and not by_first.all()
+  least = np.minimum(*(its.margin for its in alone))
+  stands = least > 0
+  assert stands.any()
+  np.testing.assert_array_equal(both.margin[stands], least[stands])
 
 
 # ------------------------------------------------------- randomised defenses

@@ -56,6 +56,12 @@ COMPILED = {
 }
 
 
+@jax.jit
+def numbered(number, logits, label):
+  every = [loss for loss, _ in LOSSES.values()]
+  return jax.value_and_grad(losses.numbered(every, number))(logits, label)
+
+
 @pytest.mark.parametrize('name', LOSSES)
 @settings(max_examples=30)
 @given(logits=LOGITS, label=LABELS)
@@ -91,6 +97,15 @@ def test_huge_logits_leave_value_and_gradient_finite(name, label):
   logits = np.array([3e4, -3e4, 0, 0, 1], np.float32)
   value, grad = COMPILED[name](logits, label)
   assert np.isfinite(value) and np.isfinite(grad).all()
+
+
+@pytest.mark.parametrize('number, name', [*enumerate(LOSSES)])
+@pytest.mark.parametrize('scale', [1, 1e4], ids=['usual', 'huge'])
+def test_a_numbered_loss_is_that_loss(number, name, scale):
+  logits = scale * np.array([3, -3, 0, 2.5, 1], np.float32)
+  got = numbered(np.int32(number), logits, 3)
+  for mine, its in zip(got, COMPILED[name](logits, 3), strict=True):
+    np.testing.assert_allclose(mine, its, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize('name', LOSSES)

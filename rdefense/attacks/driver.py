@@ -7,7 +7,7 @@ done, nor where its discretized image has not changed. Elsewhere all steps are
 one `lax.scan`. Both run the same functions of `Attack` under `over_examples`,
 so the numbers are the same.
 
-Batches come in three sizes, so that this costs a handful of compilations. What
+Batches come in four sizes, so that this costs a handful of compilations. What
 changes from call to call (parameters, eps, the key, a codebook) comes in as
 `operands` and compiles nothing; neither does the number of parts of an
 evaluation, on CPU.
@@ -43,8 +43,8 @@ __all__ = [
   'rows_at_once',
 ]
 
-_SMALLEST = 16  # below this a smaller batch saves no time
-_EIGHTHS = (2, 4, 8)  # batch sizes, as parts of the whole batch
+_SMALLEST = 12  # below this another size costs more to compile than it saves
+_PARTS = (8, 4, 2, 1)  # into how many a batch is split to get its sizes
 _PIECE = 100  # more rows at once cost a CPU more a row, out of its caches
 
 
@@ -199,10 +199,10 @@ def batch_attack(
   take, put = moves(where)
 
   def size_for(count: int, largest: int) -> int:
-    least = max(_SMALLEST, -(-largest // _EIGHTHS[-1]))
-    unit = padded_size(where, least)
-    sizes = (part * unit for part in _EIGHTHS if part * unit >= count)
-    return min(next(sizes), padded_size(where, largest))
+    least = max(count, _SMALLEST)
+    sizes = (-(-largest // part) for part in _PARTS)
+    fits = next((size for size in sizes if size >= least), largest)
+    return padded_size(where, fits)
 
   def padded(rows: np.ndarray, size: int) -> np.ndarray:
     return np.concatenate([rows, np.full(size - len(rows), rows[0])])

@@ -218,6 +218,18 @@ def test_other_numbers_are_not_compiled_again(loop):
     assert len(counter) == traced
 
 
+def test_a_batch_comes_in_four_sizes():
+  counter = []
+  where = layout(jax.devices()[:1])
+  attack = batch_attack(maker('best', counter=counter), where, compact=False)
+  key, compiled_at = jax.random.key(5), []
+  for count in (1, 13, 14, 25, 26, 50, 51, 100):
+    before = len(counter)
+    attack((PARAMS, EPS), key, NUM_STEPS, INDEX, X, Y, INDEX < count)
+    compiled_at += [count] * (len(counter) > before)
+  assert NUM == 100 and compiled_at == [1, 14, 26, 51]
+
+
 def test_compiled_pieces_hold_no_communication():
   where = layout()
   pieces = driver.pieces(maker('best'), where)
