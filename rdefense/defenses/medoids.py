@@ -20,6 +20,7 @@ import jax
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from rdefense import checks
 from rdefense.defenses.codebooks import Codebook, check_num_codes
 from rdefense.defenses.colors import Colors, coerce_colors, pixel_units
 from rdefense.defenses.costs import (
@@ -261,12 +262,7 @@ def means(
 
 
 def _key_words(key: jax.Array) -> list[int]:
-  if not jax.dtypes.issubdtype(
-    getattr(key, 'dtype', np.dtype(object)), jax.dtypes.prng_key
-  ):
-    raise ValueError(
-      f'key={key!r} is not a typed key: make it with jax.random.key(seed)'
-    )
+  checks.check_key(key)
   return np.asarray(jax.random.key_data(key)).ravel().tolist()
 
 
