@@ -24,8 +24,8 @@ from tqdm import auto as tqdm
 
 from experiments import program, publish
 from experiments.codebooks import histogram
-from experiments.hardness_cases import STUDIES, Case, Study, cases
-from experiments.hardness_report import NEAR, SEED, entries, write_report
+from experiments.hardness_cases import NEAR, SEED, STUDIES, Case, Study, cases
+from experiments.hardness_report import entries, write_report
 from rdefense import checks, data, files
 from rdefense.analysis import equivalence, neighborhoods
 from rdefense.analysis.separability import PARTS, changed, separability

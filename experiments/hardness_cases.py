@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 from rdefense.certify.lattice import RULES
 
-__all__ = ['STUDIES', 'Case', 'Study', 'cases']
+__all__ = ['NEAR', 'SEED', 'STUDIES', 'Case', 'Study', 'cases', 'in_words']
+
+SEED = 0
+NEAR = 8  # levels, of neighbourhoods
 
 
 class Study(NamedTuple):
@@ -63,3 +66,12 @@ def cases(study: Study) -> Iterator[Case]:
       for ball in ('closed', 'open') if printed else ('closed',):
         for rule in reversed(RULES):
           yield Case(book, eps, rule, ball)
+
+
+def in_words(study: Study, eps: float) -> str:
+  """A radius in the study's unit.
+
+  >>> in_words(STUDIES['cifar10'], 2 / 255), in_words(STUDIES['mnist'], 0.1)
+  ('2/255', '0.1')
+  """
+  return f'{study.unit * eps:.4g}' + '/255' * (study.unit == 255)

@@ -6,7 +6,13 @@ from etils.epath import Path
 import numpy as np
 import pytest
 
-from experiments import hardness, hardness_cases, hardness_report, publish
+from experiments import (
+  hardness,
+  hardness_cases,
+  hardness_pictures,
+  hardness_report,
+  publish,
+)
 from experiments.hardness_cases import STUDIES, Case
 from rdefense import data
 from rdefense.analysis import equivalence
@@ -86,14 +92,14 @@ def test_colours_are_drawn_and_turned_round(tmp_path, bucket, monkeypatch):
     'dataset': 'cifar10',
     'arrays': {'colors': colors, 'cube': cube, 'curves': curves},
   }
-  monkeypatch.setattr(hardness_report, '_SHOWN', (100, 200))
-  assert hardness_report.write_page(tmp_path, results)
+  monkeypatch.setattr(hardness_pictures, '_SHOWN', (100, 200))
+  assert hardness_pictures.write_page(tmp_path, results)
   page = (tmp_path / 'neighborhoods.html').read_bytes()
   assert len(page) > 10**6
-  assert hardness_report.write_page(Path(bucket), results)
+  assert hardness_pictures.write_page(Path(bucket), results)
   assert Path(bucket, 'neighborhoods.html').read_bytes() == page
   cube[0, 0, 0] = 50
-  figures = hardness_report.pictures(STUDIES['cifar10'], results)
+  figures = hardness_pictures.pictures(STUDIES['cifar10'], results)
   assert sorted(figures) == ['figure_5', 'figure_6', 'figure_7']
 
 
