@@ -43,7 +43,8 @@ def of_run(
     results = files.read_json(record)
     made = _made(results, training)
     found = _entries(job, results)
-    return *_headline(found, what, dataset), made
+    keys = coverage.measured(what, dataset, found)
+    return *_headline(found, keys), made
   except ValueError as error:
     return '–', '–', str(error)
   except (AttributeError, KeyError, TypeError) as error:
@@ -67,7 +68,7 @@ def of_published(found, what: str, dataset: str) -> tuple:
   entry = Entry(**found[keys[0]])
   where = _where(entry.preset, entry.device, entry.commit)
   made = (f'published: {where}, {entry.date}', f'`{entry.command}`')
-  return *_headline(found, what, dataset, 'docs/results.json: '), made
+  return *_headline(found, keys, 'docs/results.json: '), made
 
 
 def _entries(job: Job, results) -> dict[str, Mapping[str, Any]]:
@@ -88,9 +89,8 @@ def _entries(job: Job, results) -> dict[str, Mapping[str, Any]]:
   return {key: entry._asdict() for key, entry in found.items()}
 
 
-def _headline(found, what: str, dataset: str, before: str = ''):
-  """The most telling figure there is, with n, and the paper's beside it."""
-  keys = coverage.measured(what, dataset, found)
+def _headline(found, keys: list[str], before: str = ''):
+  """The figure of the first key, with n, and the paper's beside it."""
   if not keys:
     return '–', '–'
   entry = Entry(**found[keys[0]])

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdefense import checks
 from rdefense.data import preparing, tables
 from rdefense.data.sources import SPLITS, Arrays
 
@@ -149,20 +150,17 @@ def load_gtsrb(
     in the order of `gtsrb_rows`, named 'gtsrb'.
 
   Raises:
-    ValueError: as `gtsrb_rows` does, or if an image cannot be read or is not
-      in colour.
+    ValueError: as `gtsrb_rows` does, or if `count` is negative, or an image
+      cannot be read or is not in colour.
   """
+  checks.check_at_least('count', count, 0)
   rows = gtsrb_rows(
     split, gtsrb_directory() if directory is None else directory
   )
-  size = min(count or len(rows), len(rows))
-  images = np.empty((size, *SHAPE), np.uint8)
-  labels = np.empty(size, np.int32)
-  num_bright = 0
-  for _, label, image in itertools.islice(_bright(rows), size):
-    images[num_bright], labels[num_bright] = image, label
-    num_bright += 1
-  return Arrays(images[:num_bright], labels[:num_bright], NUM_CLASSES, 'gtsrb')
+  found = [*itertools.islice(_bright(rows), count or None)]
+  images = np.array([image for _, _, image in found], np.uint8)
+  labels = np.array([label for _, label, _ in found], np.int32)
+  return Arrays(images.reshape(-1, *SHAPE), labels, NUM_CLASSES, 'gtsrb')
 
 
 def _bright(

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rdefense import checks
 from rdefense.data import preparing, tables
 from rdefense.data.sources import Arrays
 
@@ -107,9 +108,10 @@ def load_nips17(
     of `images.csv`, named 'nips17'.
 
   Raises:
-    ValueError: as `nips17_rows` does, or if an image cannot be read or is not
-      299x299 in colour.
+    ValueError: as `nips17_rows` does, or if `count` is negative, or an image
+      cannot be read or is not 299x299 in colour.
   """
+  checks.check_at_least('count', count, 0)
   rows = nips17_rows(nips17_directory() if directory is None else directory)
   rows = rows[: count or None]
   images = np.empty((len(rows), *SHAPE), np.uint8)

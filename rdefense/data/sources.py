@@ -109,7 +109,7 @@ def load(
     raise ValueError(f'split must be one of {", ".join(SPLITS)}; got {split!r}')
   checks.check_at_least('count', count, 0)
   if name == 'digits':
-    return _load_digits(split, count or None)
+    return _load_digits(split, count)
   if name == 'nips17':
     from rdefense.data import nips17  # It imports this module.
 
@@ -194,7 +194,7 @@ def to_unit(images: np.ndarray) -> np.ndarray:
   return np.multiply(images, np.float32(1 / 255), dtype=np.float32)
 
 
-def _load_digits(split: str, count: int | None) -> Arrays:
+def _load_digits(split: str, count: int) -> Arrays:
   from sklearn import datasets  # Slow to import, and only needed here.
 
   digits = datasets.load_digits()
@@ -202,7 +202,7 @@ def _load_digits(split: str, count: int | None) -> Arrays:
   rows = np.random.RandomState(0).permutation(len(images))
   is_train = split == 'train'
   rows = rows[:_DIGITS_TRAIN_SIZE] if is_train else rows[_DIGITS_TRAIN_SIZE:]
-  rows = rows[:count]
+  rows = rows[: count or None]
   labels = digits.target.astype(np.int32)
   return Arrays(images[rows, :, :, None], labels[rows], 10, 'digits')
 

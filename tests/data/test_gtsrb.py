@@ -137,6 +137,8 @@ def test_the_first_images_are_read_and_no_others(folder, split):
   assert len(load_gtsrb(split, folder, 1).images) == 1
   with pytest.raises(ValueError, match='cannot be read as an image'):
     load_gtsrb(split, folder)
+  with pytest.raises(ValueError, match='count=-1 must be at least 0'):
+    load_gtsrb(split, folder, -1)
 
 
 def test_the_written_images_lie_around_the_limit():

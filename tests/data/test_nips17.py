@@ -53,6 +53,8 @@ def test_the_first_images_are_read_and_no_others(folder):
     arrays = load_nips17(folder, count)
     np.testing.assert_array_equal(arrays.images, whole.images[:count])
     np.testing.assert_array_equal(arrays.labels, whole.labels[:count])
+  with pytest.raises(ValueError, match='count=-1 must be at least 0'):
+    load_nips17(folder, -1)
 
 
 def edit(path, old, new):
