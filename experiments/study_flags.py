@@ -27,13 +27,16 @@ def config() -> ml_collections.ConfigDict:
   """The study.
 
   Raises:
-    ValueError: where `--config` was not given; on a radius that is none; where
-      figures of held-out images are to be published.
+    ValueError: where `--config` was not given; on a radius or a number of
+      images that is none; where figures of held-out images are to be published.
   """
   if _CONFIG.value is None:
     raise ValueError('--config is missing: a file of configs/.')
   if 'threat' in _CONFIG.value:  # the launcher takes any other config too
     check_radii(_CONFIG.value)
+    for name in ('train_examples', 'test_examples'):
+      count = _CONFIG.value.data[name]
+      checks.check_at_least(f'--config.data.{name}', count, 0, ': 0 takes all')
   published = 'publish' in flags.FLAGS and flags.FLAGS.publish
   if published and _CONFIG.value.data.judged_on == 'held_out':
     raise ValueError(

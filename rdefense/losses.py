@@ -89,10 +89,15 @@ def numbered(losses: Sequence[Loss], number) -> Loss:
     losses: at least one.
     number: index into them, int32.
 
+  Raises:
+    ValueError: without any loss.
+
   >>> logits = jnp.array([3.0, 1.0, 2.0])
   >>> float(numbered((cross_entropy, margin), 1)(logits, 0))
   1.0
   """
+  if not losses:
+    raise ValueError('losses is empty: there is nothing to minimise.')
   if len(losses) == 1:
     return losses[0]
   return lambda logits, label: jax.lax.select_n(

@@ -138,8 +138,9 @@ def test_offsets_together_aim_at_every_other_class_once(label):
   [
     (lambda: losses.cw(-1.0), 'kappa=-1.0'),
     (lambda: losses.towards(losses.margin, 0), 'offset=0.*true label'),
+    (lambda: losses.numbered((), 0), 'losses is empty'),
   ],
-  ids=['kappa', 'offset'],
+  ids=['kappa', 'offset', 'losses'],
 )
 def test_bad_constants_are_named(make, message):
   with pytest.raises(ValueError, match=message):

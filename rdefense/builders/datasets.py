@@ -16,11 +16,14 @@ def dataset(config: Mapping[str, Any], split: str) -> Arrays:
   `config.train_examples`: constants are chosen by them.
 
   Raises:
-    ValueError: on an unknown dataset or split, or if no images are held out.
+    ValueError: on an unknown dataset or split, a negative number of examples,
+      or if no images are held out.
   """
   checks.check_choice('split', split, (*SPLITS, 'held_out'))
   if split != 'held_out':
-    return load(config['name'], split, count=config[f'{split}_examples'])
+    count = config[f'{split}_examples']
+    checks.check_at_least(f'{split}_examples', count, 0, ': 0 takes all')
+    return load(config['name'], split, count=count)
   arrays, first = load(config['name'], 'train'), config['train_examples']
   if not 0 < first < len(arrays.images):
     raise ValueError(

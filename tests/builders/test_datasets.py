@@ -36,6 +36,12 @@ def test_nothing_held_out_is_said(count):
     build.dataset({'name': 'digits', 'train_examples': count}, 'held_out')
 
 
+def test_a_negative_number_of_examples_is_named_as_in_the_config():
+  config = {'name': 'digits', 'train_examples': -3}
+  with pytest.raises(ValueError, match='train_examples=-3 must be at least 0'):
+    build.dataset(config, 'train')
+
+
 def test_an_unknown_split_lists_choices():
   with pytest.raises(ValueError, match="'heldout' .*train, test, held_out"):
     build.dataset({'name': 'digits', 'train_examples': 9}, 'heldout')

@@ -54,6 +54,10 @@ def test_figures_of_held_out_images_are_not_published(monkeypatch):
       'threat.eps=8.0 is larger than 1.*by 255',
     ),
     (lambda c: c.threat.update(norm='l0'), "threat.norm='l0' is unknown"),
+    (
+      lambda c: c.data.update(test_examples=-1),
+      'data.test_examples=-1 must be at least 0: 0 takes all',
+    ),
     (lambda c: c.threat.update(norm='l2', eps=-1.0), 'threat.eps=-1.0 must be'),
     (
       lambda c: c.runs.certified_01.update(eps=25.5),
@@ -65,9 +69,9 @@ def test_figures_of_held_out_images_are_not_published(monkeypatch):
     ),
     (lambda c: c.certify.update(radii=(3,)), 'certify.radii=3 is larger'),
   ],
-  ids=['levels', 'norm', 'negative', 'run', 'setting', 'certify'],
+  ids=['levels', 'norm', 'count', 'negative', 'run', 'setting', 'certify'],
 )
-def test_radii_are_looked_at_before_anything_is_run(
+def test_numbers_are_looked_at_before_anything_is_run(
   monkeypatch, change, message
 ):
   config = certified_mnist.get_config('smoke')
