@@ -110,30 +110,39 @@ def _needs(job: Job, other: Job) -> bool:
 
 def _run(job: Job, root: Path, line: str, published: str) -> bool:
   """Whether a job ended well; it is in the journal then, with its time."""
-  whole = journal.is_whole(job, root)
-  begin, computed = time.time(), time.process_time()
+  before = journal.so_far(job, root)
+  known = before is not None
   main = importlib.import_module(f'experiments.{job.program}').main
   about = provenance.environment()
   told = {name: about[name] for name in ('commit', 'dirty', 'date', 'device')}
-  told |= {'whole': whole}
+  told |= {'whole': known}
   journal.add(root, {line: told})
+  begin = journal.Spent(time.time(), time.process_time())
+
+  def spent() -> journal.Spent:
+    past = before or journal.Spent(0.0, 0.0)
+    return journal.Spent(
+      past.clock + time.time() - begin.clock,
+      past.processor + time.process_time() - begin.processor,
+    )
+
   try:
     asked = ['--publish'] if published else []
     program.call(main, [job.program, *job.arguments(str(root)), *asked])
   except preemption.Stopped:
+    journal.add(root, {line: told | ({'stopped': spent()} if known else {})})
     raise
   except (Exception, SystemExit) as error:
     program.tell(error)
     return False
-  seconds = time.time() - begin
-  journal.add(root, {line: told | {'seconds': seconds}})
-  if published and whole:
+  taken = spent()
+  journal.add(root, {line: told | {'seconds': taken.clock}})
+  if published and known:
     on_cpu = about['device'] == 'cpu'
-    spent = jax.device_count() * seconds
     # Of a CPU what was computed, whatever else the machine was at.
-    spent = time.process_time() - computed if on_cpu else spent
+    used = taken.processor if on_cpu else jax.device_count() * taken.clock
     entry = publish.Entry(
-      spent / 3600, None, None, None, published, line, publish.commit_of(about),
+      used / 3600, None, None, None, published, line, publish.commit_of(about),
       about['device'], about['date'], 'core h' if on_cpu else 'device h',
     )  # fmt: skip
     publish.publish(publish.RESULTS, {journal.key(job, published): entry})

@@ -9,7 +9,7 @@ A line without seconds has been begun and was not ended, or is at work.
 
 from collections.abc import Mapping
 import shlex
-from typing import Any
+from typing import Any, NamedTuple
 
 from etils.epath import Path
 
@@ -17,9 +17,16 @@ from configs.paper.catalogue import Job
 from experiments import locks
 from rdefense import files
 
-__all__ = ['add', 'is_whole', 'key', 'line', 'read', 'seconds']
+__all__ = ['Spent', 'add', 'key', 'line', 'read', 'seconds', 'so_far']
 
 _NAME = 'reproduced.json'
+
+
+class Spent(NamedTuple):
+  """What a program has taken, over all its starts, in seconds."""
+
+  clock: float
+  processor: float
 
 
 def line(job: Job, root: Path) -> str:
@@ -48,8 +55,9 @@ def read(root: Path) -> dict[str, dict[str, Any]]:
   """What is told of each command line.
 
   Returns:
-    Command line -> commit, dirty, date, device; whole, whether it began from
-    nothing; seconds where it ended.
+    Command line -> commit, dirty, date, device; whole, whether all of its
+    starts are told; stopped, what it had taken (`Spent`) when SIGTERM stopped
+    it; seconds where it ended.
 
   Raises:
     ValueError: if the file is damaged.
@@ -64,22 +72,26 @@ def add(root: Path, lines: Mapping[str, Mapping[str, Any]]) -> None:
     files.write_json(root / _NAME, {**read(root), **lines})
 
 
-def is_whole(job: Job, root: Path) -> bool:
-  """Whether a job about to start begins from nothing, so that its time counts.
+def so_far(job: Job, root: Path) -> Spent | None:
+  """What a job about to start has taken already; None if nobody knows.
 
-  It does not where it has been begun before, or where all that lies in its
-  workdir was not made by jobs that ended and were whole: then it may go on with
-  what somebody began.
+  That is nothing where it begins from nothing, and what it told where it was
+  stopped and goes on. Nobody knows where it was killed, or where a part of its
+  workdir was made by something whose time is not known either.
   """
   workdir = root / job.workdir
   if not workdir.is_dir() or not any(workdir.iterdir()):
-    return True
+    return Spent(0.0, 0.0)
   told = read(root)
-  before = [
+  own = told.pop(line(job, root), None)
+  others = [
     about for words, about in told.items() if _workdirs(words) == [job.workdir]
   ]
-  whole = [about.get('whole', False) and 'seconds' in about for about in before]
-  return line(job, root) not in told and bool(whole) and all(whole)
+  if not all(a.get('whole', False) and 'seconds' in a for a in others):
+    return None
+  if own is None:
+    return Spent(0.0, 0.0) if others else None
+  return Spent(*own['stopped']) if 'stopped' in own else None
 
 
 def seconds(lines: Mapping[str, Mapping[str, Any]], job: Job) -> float | None:

@@ -4,8 +4,18 @@ import contextlib
 import time
 import types
 
+import pytest
+
 from configs.paper import catalogue
-from experiments import backlog, journal, locks, program
+from experiments import (
+  backlog,
+  journal,
+  locks,
+  preemption,
+  program,
+  publish,
+)
+from rdefense import files
 
 
 def with_sleep(monkeypatch, sleep):
@@ -66,3 +76,38 @@ def test_codes_are_trained_while_another_evaluates_what_they_begin_with(
     assert mine
     assert not backlog.work_off(jobs, '', tmp_path)
   assert called == ['train', 'evaluate']
+
+
+@pytest.mark.parametrize('gently', [True, False])
+def test_what_was_stopped_adds_up_its_time(tmp_path, monkeypatch, gently):
+  """A killed one has lost count, and publishes none."""
+  (job,) = catalogue.jobs('model', '', 'small')
+  clock, starts = iter(range(0, 100, 10)), []
+
+  def call(main, command):
+    workdir = tmp_path / job.workdir
+    workdir.mkdir(exist_ok=True)
+    (workdir / 'begun').touch()
+    starts.append(command)
+    if len(starts) == 1:
+      raise preemption.Stopped if gently else KeyboardInterrupt
+
+  def tick():
+    return float(next(clock))
+
+  monkeypatch.setattr(program, 'call', call)
+  monkeypatch.setattr(publish, 'RESULTS', tmp_path / 'results.json')
+  ticking = types.SimpleNamespace(time=tick, process_time=lambda: 0.5 * tick())
+  monkeypatch.setattr(backlog, 'time', ticking)
+  with pytest.raises(preemption.Stopped if gently else KeyboardInterrupt):
+    backlog.work_off([job], 'small', tmp_path)
+  assert not backlog.work_off([job], 'small', tmp_path)
+  (told,) = journal.read(tmp_path).values()
+  assert told['whole'] == gently
+  if not gently:
+    assert not publish.RESULTS.exists()
+    return
+  # Two ticks at the start and two at the end of each start, 10 s apart.
+  assert told['seconds'] == 2 * 20
+  (entry,) = files.read_json(publish.RESULTS).values()
+  assert entry['value'] == pytest.approx(2 * 10 / 3600)

@@ -6,18 +6,27 @@ from experiments import journal
 
 def test_what_is_begun_from_nothing_tells_its_time(tmp_path):
   train, retrain, *_ = catalogue.jobs('table2', 'mnist', 'small')
-  assert journal.is_whole(train, tmp_path)
+  assert journal.so_far(train, tmp_path) == (0, 0)
   (tmp_path / 'mnist').mkdir()
-  assert journal.is_whole(train, tmp_path)
+  assert journal.so_far(train, tmp_path) == (0, 0)
   (tmp_path / 'mnist' / 'models').mkdir()
-  assert not journal.is_whole(train, tmp_path)  # by whom?
-  journal.add(tmp_path, {journal.line(train, tmp_path): {'date': 'begun'}})
-  assert not journal.is_whole(train, tmp_path)  # it goes on
-  assert not journal.is_whole(retrain, tmp_path)
+  assert journal.so_far(train, tmp_path) is None  # made by whom?
+  journal.add(tmp_path, {journal.line(train, tmp_path): {'whole': True}})
+  assert journal.so_far(train, tmp_path) is None  # killed, nobody knows when
+  assert journal.so_far(retrain, tmp_path) is None
   ended = {'seconds': 9.0, 'whole': False}  # it went on, and is at its end
   journal.add(tmp_path, {journal.line(train, tmp_path): ended})
-  assert not journal.is_whole(retrain, tmp_path)
+  assert journal.so_far(retrain, tmp_path) is None
   ended['whole'] = True
   journal.add(tmp_path, {journal.line(train, tmp_path): ended})
-  assert journal.is_whole(retrain, tmp_path)
-  assert not journal.is_whole(train, tmp_path)
+  assert journal.so_far(retrain, tmp_path) == (0, 0)
+  assert journal.so_far(train, tmp_path) is None
+
+
+def test_what_was_stopped_goes_on_from_the_time_it_told(tmp_path):
+  train, retrain, *_ = catalogue.jobs('table2', 'mnist', 'small')
+  (tmp_path / 'mnist' / 'models').mkdir(parents=True)
+  stopped = {'whole': True, 'stopped': journal.Spent(8.0, 5.0)}
+  journal.add(tmp_path, {journal.line(train, tmp_path): stopped})
+  assert journal.so_far(train, tmp_path) == (8.0, 5.0)
+  assert journal.so_far(retrain, tmp_path) is None  # it waits for train
