@@ -10,9 +10,11 @@ steps. Words after a colon: a codebook (`density`, the default, `medoids` or
 k50, k100, k300 and k500, Table I k2, k8, k16 and k32), `train` to attack the
 re-trained adversarial model on the images it was trained on (Figure 3b), and a
 preset. `small` has a residual network of 8 layers, trained in 3,000 steps, and
-1,000 test images; `paper` the hyper-parameters of PROTOCOL A5-A8 (a GPU);
-`smoke` only shows that it runs. Another codebook may take the undefended models
-of a finished workdir:
+1,000 test images; `paper` the hyper-parameters of the paper (a GPU), but for
+batch statistics: the attack of adversarial training sees the running ones, and
+leaves them alone, where the authors' takes those of its batch and adds each of
+its steps to the running ones; `smoke` only shows that it runs. Another codebook
+may take the undefended models of a finished workdir:
 
   --config=configs/cifar10.py:k50 --config.pretrained=runs/cifar10
 """

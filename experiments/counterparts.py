@@ -23,7 +23,14 @@ import numpy as np
 
 from rdefense import build, counting, files, gains, records
 
-__all__ = ['Verdicts', 'bare', 'counterpart', 'measured', 'verdicts']
+__all__ = [
+  'Verdicts',
+  'bare',
+  'counterpart',
+  'measured',
+  'paired',
+  'verdicts',
+]
 
 # What may differ where the rows of another study are those of the same attack.
 _COUNTS = ('curve', 'curve_examples', 'num_examples', 'radii')
@@ -39,6 +46,20 @@ class Verdicts(NamedTuple):
 def verdicts(rows: Mapping[str, np.ndarray]) -> Verdicts:
   """Of rows as `rdefense.evaluation.evaluate` returns them."""
   return Verdicts(rows['index'], counting.correct(rows, 'verdict'))
+
+
+def paired(before: Verdicts, after: Verdicts) -> tuple[np.ndarray, np.ndarray]:
+  """What both say of the examples that both have: `[N]` bool each.
+
+  >>> clean = Verdicts(np.arange(4), np.array([True, True, False, True]))
+  >>> attacked = Verdicts(np.array([0, 2]), np.array([False, True]))
+  >>> [right.tolist() for right in paired(clean, attacked)]
+  [[True, False], [False, True]]
+  """
+  _, its, mine = np.intersect1d(
+    before.examples, after.examples, assume_unique=True, return_indices=True
+  )
+  return before.correct[its], after.correct[mine]
 
 
 def bare(config, setting: str) -> str:
@@ -108,12 +129,9 @@ def measured(
       against = counterpart(condition, own, theirs)
       if not against:
         continue
-      before = theirs[against]
-      _, mine, its = np.intersect1d(
-        after.examples, before.examples, assume_unique=True, return_indices=True
-      )
-      if len(mine):
-        gain = gains.gain(before.correct[its], after.correct[mine])
+      before, now = paired(theirs[against], after)
+      if len(now):
+        gain = gains.gain(before, now)
         told.setdefault(setting, {})[condition] = gain._asdict() | {
           'instead_of': other,
           'condition': against,

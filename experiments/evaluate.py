@@ -42,7 +42,8 @@ from rdefense import (
 )
 from rdefense.data import batches
 
-# Role folded into the seed's key, unlike any training run's, and into that.
+# Role folded into the seed's key, and into that. Training folds the number of
+# a run into it, and then more than is folded here.
 _EVALUATE, _FREEZE = 1, 2
 
 
@@ -83,11 +84,14 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
         title=f'{name} {condition.name}',
         source=source,
       )
-      found[name][condition.name] = counterparts.verdicts(rows)
+      verdicts = counterparts.verdicts(rows)
+      found[name][condition.name] = verdicts
+      clean, _ = counterparts.paired(found[name]['clean'], verdicts)
       tallies[condition.name] = (
         counting.summarize(rows, 'verdict')
         | {
           'eps': condition.eps,
+          'unattacked': int(clean.sum()),
           'judged': conditions.judged(condition, kind),
           'in_table': condition.in_table,
         }

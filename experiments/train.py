@@ -58,6 +58,7 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
     The last line of metrics.
 
   Raises:
+    ValueError: where training diverges, before that is saved.
     preemption.Stopped: on SIGTERM, when a checkpoint has been saved.
   """
   run = config.runs[name]
@@ -85,13 +86,17 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
       state, eps, measured = advance(state, step)
       bar.update()
       last, stop = step + 1 == run.num_steps, noticed()
-      if last or (step + 1) % config.log_every == 0:
+      logged = last or (step + 1) % config.log_every == 0
+      saved = last or stop or (step + 1) % config.checkpoint_every == 0
+      if logged or saved:
+        _check_loss(name, step + 1, float(measured['loss']))
+      if logged:
         line = {'step': step + 1, 'eps': eps} | {
           k: float(v) for k, v in measured.items()
         }
         lines.append(line)
         bar.set_postfix(loss=line['loss'], accuracy=line['accuracy'])
-      if last or stop or (step + 1) % config.checkpoint_every == 0:
+      if saved:
         if parallel.is_first():
           text = ''.join(json.dumps(line) + '\n' for line in lines)
           files.write_bytes(metrics, text.encode())
@@ -196,6 +201,14 @@ def _check(run) -> None:
     raise ValueError(
       f'batch_size={run.batch_size} is no multiple of the {devices} devices '
       'it is split over: choose another, or fewer devices.'
+    )
+
+
+def _check_loss(name: str, step: int, loss: float) -> None:
+  if not np.isfinite(loss):
+    raise ValueError(
+      f'{name}: the loss at step {step} is {loss}: training diverged, as it '
+      'does where learning_rate is too high. Checkpoints of before are kept.'
     )
 
 

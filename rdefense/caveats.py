@@ -12,6 +12,7 @@ with; a condition is `clean`, or an attack at a radius, `eps0.3/paper_a`.
 """
 
 from collections.abc import Mapping, Sequence
+import re
 from typing import Any
 
 __all__ = ['applying', 'judged']
@@ -19,6 +20,7 @@ __all__ = ['applying', 'judged']
 # What an attack is judged on; `paper_a` is so by definition.
 _LAST, _BEST = 'last iterate', 'best iterate'
 _DEFINED = {'paper_a': _LAST}
+_PGD = re.compile(r'pgd\d+')  # of so many steps, as papers A and B name theirs
 
 
 def judged(settings: Mapping[str, Any], condition: str) -> str:
@@ -41,7 +43,8 @@ def applying(
   """Heading -> text, those of the results themselves last.
 
   Args:
-    results: as `report.write_report` takes them.
+    results: as `report.write_report` takes them; `unattacked` of a condition
+      is how many of its examples are right without the attack.
     conditions: all of its settings.
   """
   settings = results['settings']
@@ -50,23 +53,26 @@ def applying(
     f'`{name}/{c}`'
     for name, setting in settings.items()
     for c, entry in setting['conditions'].items()
-    if entry['correct'] > setting['conditions'].get('clean', entry)['correct']
+    if entry['correct'] > entry.get('unattacked', entry['correct'])
   ]
   found = {}
   if odd:
     found['Warning: attacked above clean'] = (
-      f'{", ".join(odd)}: more examples are right under attack than without '
-      'it, so the attack failed or was judged wrongly.'
+      f'{", ".join(odd)}: more of the same examples are right under attack '
+      'than without it, so the attack fails on them or, behind randomness, '
+      'the draws differ by more than it does.'
     )
   if ways:
     found['What each figure is judged on'] = ' '.join(_judgements(ways))
-  if {'pgd100', 'paper_a'} <= {_attack(c) for c in ways}:
+  attacks = dict.fromkeys(map(_attack, ways))
+  plain = [f'`{name}`' for name in attacks if _PGD.fullmatch(name)]
+  if plain and 'paper_a' in attacks:
     found['Two attacks, not one'] = (
-      '`pgd100` (cross-entropy, random start) and `paper_a` (margin loss, Adam '
-      'on signs, from the lower corner) differ in loss, optimiser and start, '
-      'and in the iterate judged unless the table says otherwise: the '
-      'difference between their figures is not the effect of discretization '
-      'alone.'
+      f'{", ".join(plain)} (cross-entropy, random start) and `paper_a` (margin '
+      'loss, Adam on signs, from the lower corner) differ in loss, optimiser '
+      'and start, and in the iterate judged unless the table says otherwise: '
+      'the difference between their figures is not the effect of '
+      'discretization alone.'
     )
   found['What the interval covers'] = (
     'The choice of test images only; neither the randomness of training (one '
@@ -101,7 +107,7 @@ def _meaning(condition: str, how: str) -> str:
       'and repaired later counts as robust, so these figures serve comparison '
       'with the paper and are no worst case.'
     )
-  if how == _BEST and attack == 'pgd100':
+  if how == _BEST and _PGD.fullmatch(attack):
     return (
       'the best iterate. Each example stops at its first success, which is '
       "stronger than the paper's last iterate."

@@ -111,7 +111,8 @@ def judge(
     one of them where the defense is deterministic; mean margin.
 
   Raises:
-    ValueError: on a negative number of draws, on an unknown precision.
+    ValueError: on a negative number of draws, on an unknown precision, on
+      logits that are NaN.
   """
   checks.check_at_least(
     'num_draws', target.num_draws, 0, ': 0 is for a deterministic defense'
@@ -133,7 +134,10 @@ def judge(
     for i in range(max(1, target.num_draws))
   ]
   predicted, margins = zip(*jax.device_get(draws), strict=True)
-  return (
-    np.stack(predicted, 1)[:size].astype(np.int32),
-    np.mean(margins, 0)[:size],
-  )
+  margin = np.mean(margins, 0)[:size]
+  if (lost := np.isnan(margin)).any():
+    raise ValueError(
+      f'the logits of image {np.asarray(index)[lost][0]} are NaN or infinite, '
+      "so that it has no class: has the model's training diverged?"
+    )
+  return np.stack(predicted, 1)[:size].astype(np.int32), margin

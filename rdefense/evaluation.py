@@ -39,6 +39,10 @@ __all__ = [
   'evaluate',
 ]
 
+# Of a randomised defense, at least: by a single one that fell badly, an image
+# would pass for beaten and go unattacked.
+_CHOOSING_DRAWS = 20
+
 
 class Verdicts(NamedTuple):
   """What one batch came to, on the host; padding rows included."""
@@ -113,15 +117,17 @@ def attack(
     jax.random.fold_in(key, zlib.crc32(role)) for role in (b'choose', b'judge')
   )
 
-  def judged(z, key, precision=HIGHEST):
-    return judge(target, key, batch.index, z, batch.label, where, precision)
+  def judged(by: Target, z, key, precision=HIGHEST):
+    return judge(by, key, batch.index, z, batch.label, where, precision)
 
-  def damage(z, key):
-    draws, margins = judged(z, key)
+  def damage(z):
+    num_draws = target.num_draws and max(target.num_draws, _CHOOSING_DRAWS)
+    chooser = target._replace(num_draws=num_draws)
+    draws, margins = judged(chooser, z, choosing)
     return (draws == batch.label[:, None]).sum(1), margins, draws
 
   z = batch.image.copy()
-  right, margins, draws = damage(z, choosing)
+  right, margins, draws = damage(z)
   gradients = np.zeros(len(z), np.int32)
   broken_by = np.full(len(z), -1, np.int32)
   rows = rows_at_once(padded_size(where, len(z)) // where.num_devices)
@@ -166,7 +172,7 @@ def attack(
       max(1, recipe.num_draws) // recipe.chunk,
     )
     gradients += out.evaluations * recipe.chunk * recipe.num_restarts
-    now_right, now_margins, now_draws = damage(out.z, choosing)
+    now_right, now_margins, now_draws = damage(out.z)
     closer = (now_right == right) & (now_margins < margins)
     better = active & ((number == 0) | (now_right < right) | closer)
     broken_by[better & (now_right < right)] = number
@@ -177,10 +183,10 @@ def attack(
     if not (batch.mask & ~beaten).any():
       break
   if target.num_draws:
-    _, margins, draws = damage(z, judging)
+    draws, margins = judged(target, z, judging)
   precision, lower_draws = lowest(r.precision for r in recipes), None
   if precision != HIGHEST:
-    lower_draws, _ = judged(z, judging, precision)
+    lower_draws, _ = judged(target, z, judging, precision)
   return Verdicts(z, draws, margins, gradients, broken_by, lower_draws)
 
 

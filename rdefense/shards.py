@@ -40,7 +40,7 @@ def worked_off(
   Args:
     arrays: the dataset, in order.
     directory: where the shards lie, seen by all processes; present ones are
-      not computed again.
+      not computed again, unless they lack an example that is asked for.
     shard_size: examples a shard.
     num_examples: the first so many; None means all.
     compute: the columns of a batch, padding left out, as
@@ -65,10 +65,11 @@ def worked_off(
   with tqdm.tqdm(total=len(mine), desc=title, unit='img') as bar:
     for turn, batch in enumerate(batches(arrays, shard_size, mine)):
       number = turn * processes + process
-      columns: Mapping[str, Any]
+      wanted, columns = batch.index[batch.mask], None
       if number in finished:
-        columns = records.read_shard(records.shard_path(directory, number))
-      else:
+        path = records.shard_path(directory, number)
+        columns = _only(records.read_shard(path), wanted)
+      if columns is None:
         columns = compute(batch)
         records.write_shard(directory, number, columns)
       counts = counts + count(columns)
@@ -76,7 +77,21 @@ def worked_off(
       bar.update(len(columns['index']))
   if processes > 1:
     _await(directory, -(-total // shard_size))
-  return records.read(directory)
+  rows = _only(records.read(directory), np.arange(total))
+  if rows is None:
+    raise ValueError(
+      f'{directory} lacks some of the first {total} examples: were shards of '
+      'another size left there?'
+    )
+  return rows
+
+
+def _only(columns: Mapping[str, Any], index) -> Mapping[str, Any] | None:
+  """The rows of these examples; None unless all of them are there."""
+  chosen = np.isin(columns['index'], index)
+  if chosen.sum() < len(index):
+    return None
+  return {name: column[chosen] for name, column in columns.items()}
 
 
 def _await(directory, num_shards: int) -> None:

@@ -226,6 +226,10 @@ def attacker(
 ) -> Callable[..., np.ndarray]:
   """Compiles the attack of adversarial training.
 
+  It sees the network as it is deployed, with running statistics, and updates
+  none. Paper A's code attacks with those of the batch, and every step of an
+  attack goes into the running ones.
+
   Args:
     classifier: the network under training.
     defense: in front of it, attacked as the recipe says.

@@ -25,6 +25,7 @@ def results(attacked=463, **changes):
     ('pgd100', None, 'not stated.'),
     ('pgd100', 'last iterate', 'last iterate only'),
     ('pgd100', 'best iterate', 'first success'),
+    ('pgd7', 'best iterate', 'first success'),
     ('adaptive', 'best iterate', 'all recipes of the attack and all their'),
     ('adaptive', None, 'not stated.'),
   ],
@@ -61,16 +62,22 @@ def test_a_caveat_is_there_where_it_applies(change, heading):
 
 
 def test_an_attack_that_helps_is_flagged():
+  """On the images that it was judged on, however many are judged clean."""
   heading = 'Warning: attacked above clean'
-  assert heading not in caveats.applying(results(), [CLEAN, ATTACK])
-  found = caveats.applying(results(attacked=493), [CLEAN, ATTACK])
-  assert '`adv_pre/eps0.3/pgd100`' in found[heading]
+  for unattacked, flagged in ((462, True), (463, False)):
+    attacked = condition(463, unattacked=unattacked)
+    setting = {'conditions': {CLEAN: condition(300), ATTACK: attacked}}
+    about = results(settings={'adv_pre': setting})
+    found = caveats.applying(about, [CLEAN, ATTACK])
+    assert (heading in found) == flagged
+    assert not flagged or '`adv_pre/eps0.3/pgd100`' in found[heading]
 
 
-def test_two_attacks_are_not_compared_as_one():
-  names = [ATTACK, 'eps0.3/paper_a']
+@pytest.mark.parametrize('steps', [1, 40, 100])
+def test_two_attacks_are_not_compared_as_one(steps):
+  names = [f'eps0.3/pgd{steps}', 'eps0.3/paper_a']
   conditions = dict.fromkeys(names, condition(400))
   settings = {'s': {'conditions': conditions}}
   found = caveats.applying({'settings': settings}, names)
-  assert 'Two attacks, not one' in found
+  assert f'`pgd{steps}`' in found['Two attacks, not one']
   assert 'Two attacks, not one' not in caveats.applying(results(), [ATTACK])

@@ -57,3 +57,10 @@ def test_draws_belong_to_examples_not_to_batches():
 def test_fewer_than_no_draws_are_an_error():
   with pytest.raises(ValueError, match='num_draws=-2 must be at least 0'):
     judged(NOISY._replace(num_draws=-2))
+
+
+def test_logits_that_are_none_are_no_class():
+  broken = PARAMS.copy()
+  broken[1, 0] = np.nan
+  with pytest.raises(ValueError, match='logits of image 3 are NaN'):
+    judged(PLAIN._replace(params=broken))

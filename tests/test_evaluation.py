@@ -391,6 +391,21 @@ def test_noise_gives_the_same_draws_whatever_the_batch_and_devices(tmp_path):
   assert_same_rows(single, reference, exact=False)
 
 
+def test_an_unlucky_draw_does_not_spare_an_image_the_attack(tmp_path):
+  """Judged by one query, an image is wrong by chance one time in some."""
+  target = deployed.Target(linear, shift, PARAMS, None, num_draws=1)
+  recipe = EOT._replace(every_example=False)
+  (batch,) = batches(ARRAYS, NUM)
+  clean, attacked = (
+    evaluation.attack(target, chosen, 'linf', EPS, KEY, batch)
+    for chosen in ((), (recipe, recipe._replace(name='again')))
+  )
+  assert clean.draws.shape == attacked.draws.shape == (NUM, 1)
+  by_chance = ~WRONG & (clean.draws[:, 0] != ARRAYS.labels)
+  assert by_chance.sum() >= 5
+  assert attacked.gradients[~WRONG].all()
+
+
 def test_another_root_key_draws_other_noise(tmp_path):
   one, other = (noisy_rows(tmp_path / str(seed), seed) for seed in (0, 1))
   assert (one['verdict/draws'] != other['verdict/draws']).any()
@@ -421,5 +436,5 @@ def test_no_attack_has_seen_the_keys_it_is_judged_with():
   )
   jax.effects_barrier()
   attacked = 3 * 2  # the start and two steps, two draws each
-  # Both choices, before and after the recipe, see the same three draws.
-  assert len(set(seen)) == attacked + 3 + 3
+  # Both choices, before and after the recipe, see the same twenty draws.
+  assert len(set(seen)) == attacked + 20 + 3

@@ -56,6 +56,22 @@ def test_only_the_first_examples_are_worked_off(tmp_path):
   assert told[-1] == [4]
 
 
+@pytest.mark.parametrize(
+  'numbers, again',
+  [((4, 7), [3, 4, 5, 6]), ((7, 4), []), ((3, 6), [3, 4, 5]), ((7, 1, 7), [])],
+  ids=str,
+)
+def test_another_number_gives_that_many(numbers, again, tmp_path):
+  """A shard that was the last of fewer examples is computed anew, whole."""
+  work(tmp_path, [], num_examples=numbers[0])
+  computed = []
+  for number in numbers[1:]:
+    rows, told = work(tmp_path, computed, num_examples=number)
+    assert rows['index'].tolist() == list(range(number))
+    assert told[-1] == [number]
+  assert computed == again
+
+
 def test_labels_out_of_range_are_an_error_before_any_work(tmp_path):
   computed = []
   bad = ARRAYS._replace(num_classes=2)

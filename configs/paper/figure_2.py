@@ -6,12 +6,13 @@
     --config=configs/paper/figure_2.py --workdir=runs/figure_2
 
 A natural model behind nothing, Gaussian noise, RandDisc and RandMix, attacked
-by the paper's 40 steps of 20 copies, by the strongest ensemble there is, and
-by the equal-budget protocol. Presets: `small` has 1,000 images at the two
-largest radii and 300 at the others, `paper` 10,000, the paper's training and
-20 draws; `smoke` only shows that it runs. The word `adv` takes an adversarially
-trained base (prose: there the defense lowers robustness). Models of
-`configs/mnist.py` will do: --config.pretrained=runs/mnist. The sweep of
+by the paper's 40 steps of 20 copies, by the strongest ensemble there is, and by
+the equal-budget protocol. RandDisc takes the nearest centre, as in the text;
+the authors' code evaluates a steep mixture. Presets: `small` has 1,000 images
+at eps 0.05 and 0.1 and 300 at the radii between, `paper` 10,000, the paper's
+training and 20 draws; `smoke` only shows that it runs. The word `adv` takes an
+adversarially trained base (prose: there the defense lowers robustness). Models
+of `configs/mnist.py` will do: --config.pretrained=runs/mnist. The sweep of
 `experiments.launch` is over seeds: the paper prints one run.
 """
 

@@ -7,7 +7,9 @@ NIPS-2017 development images behind each defense, attacked by PGD on averaged
 gradients; radii in 255ths. Presets: `small` has MobileNetV2, 50 images, 10
 steps of 10 copies; `paper` Inception-ResNet-v2 with the public Keras weights,
 all images, 10 steps of 100 copies; `smoke` only shows that it runs. The paper
-smooths the deterministic filters with one alpha, its code as here.
+smooths the deterministic filters with one alpha, its code as here. RandDisc
+takes the nearest centre, as in the text; the authors' figures are of a steep
+mixture, which `configs/paper/ablations.py` has.
 """
 
 import itertools
@@ -114,7 +116,6 @@ def imagenet(
         num_steps=10,
         num_draws=100 if paper else 10,
         alpha=40.0,
-        step_size_over_eps=0.2,
       ),
     },
   )

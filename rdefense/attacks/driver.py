@@ -190,7 +190,9 @@ def batch_attack(
     `(operands, key, num_steps, index, x, y, active, num_parts=1) -> Attacked`,
     with `index` `[B]` int32 the global example numbers, `x` `[B, H, W, C]`,
     `y` `[B]`, `active` `[B]` bool the rows to attack and `num_parts` those of
-    each evaluation. Keep it and call it again: it holds what was compiled.
+    each evaluation. Keep it and call it again: it holds what was compiled. It
+    raises `ValueError` where NaN gets in the way: such an attack ends where it
+    stands, which would pass for robustness.
   """
   where = layout() if where is None else where
   loop = loop or ('host' if _host_loop() else 'scan')
@@ -266,6 +268,13 @@ def batch_attack(
       results = host(operands, key, counts, data, len(rows), len(x))
     for to, result in zip(out, jax.device_get(results), strict=True):
       to[rows] = result[: len(rows)]
+    lost = np.isnan(out.margin[rows]) | np.isnan(out.z[rows]).any((1, 2, 3))
+    if lost.any():
+      raise ValueError(
+        f'the attack on image {index[rows][lost][0]} met NaN in a logit or a '
+        "gradient: has the model's training diverged, or has the loss or the "
+        'surrogate no derivative there?'
+      )
     return out
 
   return attack_batch

@@ -25,6 +25,20 @@ _ATTACKS = (
   'eot',
   'strongest',
 )
+_OPTIONS = {*Recipe._fields, 'alphas'} - {'name', 'precision'}
+# Of a study's attack, read elsewhere: whom it is run on, and where.
+_OF_STUDIES = {
+  'at_most_eps',
+  'curve',
+  'curve_examples',
+  'frozen',
+  'name',
+  'num_examples',
+  'on',
+  'precision',
+  'radii',
+  'source',
+}
 
 
 def attack_recipes(
@@ -37,7 +51,7 @@ def attack_recipes(
   multiple of the radius. All recipes have the precision of the config.
 
   Raises:
-    ValueError: on an unknown attack or precision, and a step above 1.
+    ValueError: on an unknown attack, option or precision, and a step above 1.
   """
   precision = config.get('precision', HIGHEST)
   if precision not in PRECISIONS:
@@ -49,8 +63,10 @@ def attack_recipes(
 def _attack_recipes(
   config: Mapping[str, Any], eps: float, kind: str
 ) -> tuple[Recipe, ...]:
-  named = {*Recipe._fields, 'alphas'} - {'name', 'precision'}
-  arguments = {k: v for k, v in config.items() if k in named}
+  for name in config:
+    if name not in _OPTIONS | _OF_STUDIES:
+      raise unknown('option of an attack', name, sorted(_OPTIONS | _OF_STUDIES))
+  arguments = {k: v for k, v in config.items() if k in _OPTIONS}
   if kind != 'randomized' and 'num_draws' in arguments:
     arguments['num_draws'] = 0
   if 'step_size' in arguments:

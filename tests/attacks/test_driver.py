@@ -17,7 +17,7 @@ from rdefense.attacks import (
   steepest,
   stop_when_fooled,
 )
-from rdefense.defenses import Defense, binning
+from rdefense.defenses import Defense, binning, identity
 from rdefense.parallel import layout
 
 NUM, SHAPE, NUM_STEPS = 100, (4, 4, 1), 6
@@ -198,6 +198,40 @@ def test_inactive_rows_are_untouched(loop):
   nobody = attack((PARAMS, EPS), key, NUM_STEPS, *data, ~EVERYONE)
   np.testing.assert_array_equal(nobody.z, X)
   assert not nobody.evaluations.any()
+
+
+@pytest.mark.parametrize('loop', ['host', 'scan'])
+@pytest.mark.parametrize('keep', ['best', 'last'])
+def test_an_attack_that_meets_nan_is_no_robustness(keep, loop):
+  """One pixel: sqrt(0) has no derivative, and log(-x) is no logit."""
+
+  def attacked(broken, x):
+    def make_attack(operands):
+      def logits_fn(x):
+        return jnp.stack([operands + x.mean() + broken(x - 0.5).sum(), 0.0])
+
+      oracle = gradients.through(logits_fn, identity(), losses.margin)
+      return pgd(
+        oracle, steepest('linf', 0.1), threats.linf(0.2), 'clean', keep
+      )
+
+    attack = batch_attack(make_attack, loop=loop)
+    images = np.full((2, 1, 1, 1), x, np.float32)
+    return attack(
+      np.float32(1),
+      jax.random.key(0),
+      2,
+      np.array([7, 8]),
+      images,
+      np.zeros(2, int),
+      np.ones(2, bool),
+    )
+
+  assert attacked(jnp.square, 0.75).margin.max() < 2
+  with pytest.raises(ValueError, match='attack on image 7 met NaN'):
+    attacked(lambda x: jnp.sqrt(jnp.square(x)), 0.5)
+  with pytest.raises(ValueError, match='attack on image 7 met NaN'):
+    attacked(jnp.log, 0.65)
 
 
 @pytest.mark.parametrize('loop', ['host', 'scan'])

@@ -27,6 +27,12 @@ def test_arguments_of_an_attack_reach_its_recipe():
   assert (pgd.name, pgd.num_steps) == ('pgd9', 9)
 
 
+def test_an_option_that_nothing_reads_is_refused():
+  config = {'name': 'pgd', 'num_steps': 9, 'step_size': 0.1, 'stepsize': 0.2}
+  with pytest.raises(ValueError, match="option of an attack 'stepsize'"):
+    build.attack_recipes(config, 0.1, 'plain')
+
+
 def test_a_step_in_grey_levels_is_refused():
   config = {'name': 'pgd', 'num_steps': 9, 'step_size': 2, 'at_most_eps': 0.5}
   with pytest.raises(ValueError, match='step_size=2 is larger than 1.*by 255'):

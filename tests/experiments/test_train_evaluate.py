@@ -188,6 +188,9 @@ def test_the_report_and_the_results_agree_with_the_rows(evaluated):
       correct = table[f'{name}/verdict/predicted'] == table[f'{name}/label']
       assert (tally['correct'], tally['total']) == (correct.sum(), 20)
       assert tally['percent'] == pytest.approx(100 * correct.mean())
+      clean = f'records/{setting}/clean'
+      right = table[f'{clean}/verdict/predicted'] == table[f'{clean}/label']
+      assert tally['unattacked'] == right[:20].sum()
       gradients = table[f'{name}/verdict/gradients'].sum()
       assert tally['gradients'] == gradients
       assert tally['low'] <= tally['percent'] <= tally['high']
@@ -379,6 +382,18 @@ def test_the_whole_smoke_config_runs(tmp_path):
   for setting in results['settings'].values():
     assert 'eps0.2/adaptive' in setting['conditions']
   assert (tmp_path / 'runs/report.html').stat().st_size > 10_000
+
+
+def test_a_diverged_step_is_told_and_not_saved(tmp_path):
+  config = digits.get_config('smoke')
+  config.update_from_flattened_dict(CHANGES)
+  config.runs.nat.learning_rate = 1e30
+  config.checkpoint_every = 1
+  with pytest.raises(ValueError, match=r'nat: the loss at step \d+ is'):
+    train.train(config, tmp_path, 'nat')
+  last = checkpoints.latest_step(tmp_path / 'models' / 'nat')
+  assert 1 <= last < NUM_STEPS
+  chex.assert_tree_all_finite(parameters(tmp_path))
 
 
 @pytest.mark.parametrize('weight', [-0.1, 1.7, float('nan')])
