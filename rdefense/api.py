@@ -26,10 +26,12 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from rdefense import checks
+from rdefense.attacks.checks import check_draws, check_parts, whole
 from rdefense.attacks.driver import batch_attack
 from rdefense.attacks.pgd import pgd
 from rdefense.attacks.wrappers import (
@@ -41,7 +43,7 @@ from rdefense.certify import votes
 from rdefense.certify.decide import Decisions, decide
 from rdefense.certify.randomized import Certified, Certifier
 from rdefense.defenses.base import Defense
-from rdefense.gradients import averaged, defended, through
+from rdefense.gradients import AVERAGES, averaged, defended, through
 from rdefense.parallel import layout
 from rdefense.precision import HIGHEST, at
 from rdefense.threats import Threat
@@ -82,7 +84,8 @@ def predict(logits_fn: LogitsFn, defense: Defense) -> Callable:
     defense: in front of it.
 
   Returns:
-    `(key, images) -> classes` `[B]` int32; the key is consumed.
+    `(key, images) -> classes` `[B]` int32; the key is consumed. Raises
+    `ValueError` on logits that are NaN.
   """
   checks.check_defense(defense)
   pipeline = defended(logits_fn, defense)
@@ -90,9 +93,18 @@ def predict(logits_fn: LogitsFn, defense: Defense) -> Callable:
   @jax.jit
   def fn(key, index, images):
     logits = at(HIGHEST, over_examples(pipeline))(key, index, images)
-    return logits.argmax(-1)
+    return logits.argmax(-1), jnp.isnan(logits).any(-1)
 
-  return _on_images(fn)
+  def classes(key, index, images):
+    found, lost = fn(key, index, images)
+    if lost.any():
+      raise ValueError(
+        f'the logits of image {lost.argmax()} are NaN, so that it has no '
+        "class: has the model's training diverged?"
+      )
+    return found
+
+  return _on_images(classes)
 
 
 def accuracy(logits_fn: LogitsFn, defense: Defense) -> Callable:
@@ -148,11 +160,17 @@ def attack(
   Returns:
     `(key, images, labels) -> images`, for each example the iterate of smallest
     margin, inside the threat; the key is consumed. Raises `ValueError` on
-    images outside [0, 1] and labels that do not match.
+    images outside [0, 1], labels that do not match, NaN on the way, and on a
+    randomised defense without draws.
+
+  Raises:
+    ValueError: on parts and options that are none.
   """
   checks.check_defense(defense)
-  checks.check_at_least('num_steps', num_steps, 0)
-  checks.check_at_least(
+  check_parts(threat, loss, tx)
+  checks.check_choice('average', average, AVERAGES)
+  num_steps = whole('num_steps', num_steps)
+  num_draws = whole(
     'num_draws', num_draws, 0, ': 0 is for a deterministic defense'
   )
   oracle = through(at(precision, logits_fn), defense, loss, backward)
@@ -168,6 +186,7 @@ def attack(
   def batch(key, images, labels):
     _check(logits_fn, defense, key, images, labels)
     images = np.asarray(images, np.float32)
+    check_draws(num_draws, defense, images[0])
     everything = np.ones(len(images), bool)
     return run(
       (),
@@ -198,11 +217,15 @@ def certify(
   Returns:
     `(images, labels, eps) -> Decisions`: `status` (an index into
     `certify.decide.STATUS`), `witness`, `lower`, `nodes`; what is compiled is
-    kept. Raises `ValueError` as `certify.decide`.
+    kept. Raises `ValueError` on logits of a batch, and as `certify.decide`.
   """
   apply = lambda params, z: logits_fn(z)
+  codes = np.asarray(codes)
 
   def batch(images, labels, eps: float) -> Decisions:
+    checks.check_images(images)
+    image = np.asarray(images[0], np.float32)
+    checks.check_logits(jax.eval_shape(logits_fn, image).shape)
     labels = np.asarray(labels)
     return decide(apply, (), codes, images, labels, eps, norm, **budget)
 
@@ -221,7 +244,9 @@ def certify_randomized(
   Args:
     logits_fn: `[H, W, C] -> [num_classes]`.
     defense: in front of it, randomised.
-    certifier: of that defense, see `rdefense.certify.randomized`.
+    certifier: of that defense, see `rdefense.certify.randomized`. Of another
+      one, or with other numbers, it proves nothing: make both from the same
+      codes and sigma.
     num_votes: draws on each clean image.
     delta: probability that the votes on an image mislead, in (0, 1); what the
       certifier may fail with comes on top.

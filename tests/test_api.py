@@ -24,14 +24,16 @@ NOISY = defenses.Defense(
 
 
 def make_attack(defense=None, num_steps=4, **options):
+  parts = {
+    'threat': threats.linf(0.1),
+    'loss': losses.margin,
+    'tx': attacks.steepest('linf', 0.1),
+  }
   return api.attack(
     logits_fn,
     defense or defenses.identity(),
-    threats.linf(0.1),
-    losses.margin,
-    attacks.steepest('linf', 0.1),
-    num_steps,
-    **options,
+    num_steps=num_steps,
+    **(parts | options),
   )
 
 
@@ -96,9 +98,16 @@ def test_bad_labels_are_refused(name, labels, message):
     ({'start': 'middle'}, 'start'),
     ({'num_restarts': 0}, 'num_restarts=0'),
     ({'num_steps': -1}, 'num_steps=-1 must be at least 0'),
+    ({'num_steps': 3.0}, 'num_steps=3.0 must be a whole number'),
+    ({'num_draws': 2.5}, 'num_draws=2.5 must be a whole number'),
+    ({'average': 'median'}, "average='median' is unknown"),
     ({'defense': lambda x: x}, 'defense=.* has no `apply`.*Defense of two'),
+    ({'threat': 0.3}, r'threat=0.3 is none: .* linf\(0.1\)'),
+    ({'tx': attacks.sign}, r'tx=.* is no Optax .* attacks.sign\(0.02\)'),
+    ({'loss': 'margin'}, "loss='margin' is no function of logits"),
+    ({'loss': losses.cw}, r'loss=.* is no function of logits .*cw\(50.0\)'),
   ],
-  ids=['backward', 'start', 'restarts', 'steps', 'defense'],
+  ids=str,
 )
 def test_bad_options_are_refused_before_any_image(options, message):
   with pytest.raises(ValueError, match=message):
@@ -255,6 +264,26 @@ def test_a_randomised_defense_is_attacked_on_the_mean_of_its_draws():
     for images in (IMAGES, z, best(jax.random.key(0), IMAGES, LABELS))
   ]
   assert margins[1] < margins[0] - 0.5 * (margins[0] - margins[2])
+
+
+def test_a_randomised_defense_is_not_attacked_on_its_luckiest_draw(key):
+  with pytest.raises(ValueError, match='num_draws=0 is for a deterministic'):
+    make_attack(NOISY)(key, IMAGES, LABELS)
+
+
+def test_logits_that_are_none_are_no_class(key):
+  lost = lambda x: jnp.log(x.mean() - 0.5 + jnp.zeros(3))
+  images = np.stack([np.full(SHAPE, v, np.float32) for v in (0.9, 0.8, 0.2)])
+  with pytest.raises(ValueError, match='logits of image 2 are NaN'):
+    api.predict(lost, defenses.identity())(key, images)
+
+
+def test_codes_may_be_a_list_and_logits_are_of_one_image():
+  found = api.certify(logits_fn, CODES.tolist())(IMAGES, LABELS, 0.1)
+  same = api.certify(logits_fn, CODES)(IMAGES, LABELS, 0.1)
+  np.testing.assert_array_equal(found.status, same.status)
+  with pytest.raises(ValueError, match=r'gives shape \(\) for one image'):
+    api.certify(lambda x: x.sum(), CODES)(IMAGES, LABELS, 0.1)
 
 
 def test_at_eps_0_certified_is_right_and_refuted_is_wrong():

@@ -1,0 +1,86 @@
+"""Checks of what an attack is made of, each with one sentence.
+
+>>> check_parts('linf', None, None)
+Traceback (most recent call last):
+  ...
+ValueError: threat='linf' is none: make one by rdefense.threats, as linf(0.1).
+"""
+
+import inspect
+import operator
+
+import jax
+import numpy as np
+
+from rdefense import checks
+from rdefense.defenses.base import Defense
+
+__all__ = ['check_draws', 'check_parts', 'whole']
+
+
+def check_parts(threat, loss, tx) -> None:
+  """Raises `ValueError` on a threat, a loss or a transformation that is none.
+
+  Args:
+    threat: as `rdefense.threats` makes them.
+    loss: `(logits, label) -> scalar`, see `rdefense.losses`.
+    tx: an Optax transformation.
+  """
+  if not hasattr(threat, 'project'):
+    raise ValueError(
+      f'threat={threat!r} is none: make one by rdefense.threats, as linf(0.1).'
+    )
+  try:
+    inspect.signature(loss).bind('logits', 'label')
+  except TypeError as error:
+    raise ValueError(
+      f'loss={loss!r} is no function of logits and a label ({error}): take one '
+      'of rdefense.losses, such as margin or cw(50.0).'
+    ) from error
+  if not hasattr(tx, 'update'):
+    raise ValueError(
+      f'tx={tx!r} is no Optax transformation: give what its constructor '
+      'returns, as attacks.sign(0.02).'
+    )
+
+
+def check_draws(num_draws: int, defense: Defense, image) -> None:
+  """Raises `ValueError` where a defense draws and its attack averages nothing.
+
+  Such an attack would keep the luckiest draw of each image, which says little
+  of any other.
+
+  Args:
+    num_draws: of each gradient.
+    defense: what is attacked.
+    image: `[H, W, C]` in [0, 1], to see what two keys make of it.
+  """
+  if num_draws:
+    return
+  one, other = (defense.apply(jax.random.key(i), image) for i in range(2))
+  if not np.array_equal(one, other):
+    raise ValueError(
+      'num_draws=0 is for a deterministic defense, and this one is not: give '
+      'the draws to average each gradient over, as num_draws=8.'
+    )
+
+
+def whole(name: str, value, least: int = 0, hint: str = '') -> int:
+  """An integer of at least so much, of whatever type.
+
+  Raises:
+    ValueError: if it is none, or less.
+
+  >>> whole('num_steps', np.int64(3))
+  3
+  >>> whole('num_steps', 3.0)
+  Traceback (most recent call last):
+    ...
+  ValueError: num_steps=3.0 must be a whole number.
+  """
+  try:
+    number = operator.index(value)
+  except TypeError:
+    raise ValueError(f'{name}={value} must be a whole number.') from None
+  checks.check_at_least(name, number, least, hint)
+  return number
