@@ -34,9 +34,7 @@ def config() -> ml_collections.ConfigDict:
     raise ValueError('--config is missing: a file of configs/.')
   if 'threat' in _CONFIG.value:  # the launcher takes any other config too
     check_radii(_CONFIG.value)
-    for name in ('train_examples', 'test_examples'):
-      count = _CONFIG.value.data[name]
-      checks.check_at_least(f'--config.data.{name}', count, 0, ': 0 takes all')
+    _check_counts(_CONFIG.value)
   published = 'publish' in flags.FLAGS and flags.FLAGS.publish
   if published and _CONFIG.value.data.judged_on == 'held_out':
     raise ValueError(
@@ -63,6 +61,22 @@ def check_radii(study) -> None:
       checks.check_length(f'--config.{name}', eps, threats.LARGEST[norm])
   for eps in study.get('certify', {}).get('radii', ()):  # l_inf, always
     checks.check_length('--config.certify.radii', eps)
+
+
+def _check_counts(study) -> None:
+  """Raises `ValueError` on a negative number of images."""
+  counts = {
+    f'{place}.{name}': count
+    for place, about in {
+      'data': study.data,
+      **{f'attacks.{name}': attack for name, attack in study.attacks.items()},
+      'certify': study.get('certify', {}),
+    }.items()
+    for name, count in about.items()
+    if name.endswith('_examples')
+  }
+  for name, count in counts.items():
+    checks.check_at_least(f'--config.{name}', count, 0, ': 0 takes all')
 
 
 def workdir() -> Path:

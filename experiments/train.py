@@ -224,7 +224,6 @@ def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
   config, workdir = study_flags.config(), study_flags.workdir()
-  provenance.claim(workdir, config.to_dict())
   for name, run in config.runs.items():
     study.check_defense(config, f'run {name}', run.defense)
   known = study.in_order(config.runs)
@@ -232,6 +231,7 @@ def main(argv):
     if name not in known:
       listed = ', '.join(known)
       raise ValueError(f'--only={name} is no run of this config: {listed}.')
+  provenance.claim(workdir, config.to_dict())
   for name in known:
     if name in (study_flags.ONLY.value or known):
       train(config, workdir, name)

@@ -58,6 +58,14 @@ def test_figures_of_held_out_images_are_not_published(monkeypatch):
       lambda c: c.data.update(test_examples=-1),
       'data.test_examples=-1 must be at least 0: 0 takes all',
     ),
+    (
+      lambda c: c.attacks.adaptive.update(num_examples=-5),
+      'attacks.adaptive.num_examples=-5 must be',
+    ),
+    (
+      lambda c: c.certify.update(num_examples=-5),
+      'certify.num_examples=-5 must be',
+    ),
     (lambda c: c.threat.update(norm='l2', eps=-1.0), 'threat.eps=-1.0 must be'),
     (
       lambda c: c.runs.certified_01.update(eps=25.5),
@@ -69,7 +77,7 @@ def test_figures_of_held_out_images_are_not_published(monkeypatch):
     ),
     (lambda c: c.certify.update(radii=(3,)), 'certify.radii=3 is larger'),
   ],
-  ids=['levels', 'norm', 'count', 'negative', 'run', 'setting', 'certify'],
+  ids=lambda value: value.split('=')[0] if isinstance(value, str) else '',
 )
 def test_numbers_are_looked_at_before_anything_is_run(
   monkeypatch, change, message
