@@ -20,6 +20,7 @@ from scipy import stats
 from configs.paper.claims import CLAIMS, Claim, Side, Trend
 from configs.paper.published import PUBLISHED
 from experiments.results import published_key
+from experiments.results_cells import signed, sizes
 from rdefense.certify import statistics
 
 __all__ = ['HEADER', 'Conclusion', 'judged', 'lines']
@@ -71,7 +72,9 @@ def lines(
   rows: list[tuple[str, ...]] = []
   for claim in claims:
     ours, theirs = judged(claim, found), judged(claim, paper)
-    printed = '–' if theirs.verdict == 'not measured' else theirs.sentence
+    printed = theirs.sentence or '–'
+    if theirs.sentence and theirs.verdict != 'holds':
+      printed += f': {theirs.verdict}'
     rows.append(
       (
         claim.dataset, claim.text, claim.source, claim.attack,
@@ -100,8 +103,14 @@ def judged(
   if higher is None or lower is None:
     return Conclusion('', 'not measured')
   sentence = f'{higher.sentence} against {lower.sentence}'
+  if claim.margin:
+    sentence += f': {signed(higher.value - lower.value, 1)} points'
+  if claim.times != 1 and lower.value:
+    sentence += f': {higher.value / lower.value:.1f} times'
+  beyond = lambda high, low: high - claim.times * low - claim.margin
   return Conclusion(
-    sentence, _verdict(higher.low - lower.high, higher.high - lower.low)
+    sentence,
+    _verdict(beyond(higher.low, lower.high), beyond(higher.high, lower.low)),
   )
 
 
@@ -113,10 +122,10 @@ def _verdict(low: float, high: float) -> str:
 
 
 def _side(side: Side, found) -> _Best | None:
-  best = _best(side.best, found)
+  best = _best(side.best, found, side.worst)
   if not side.less or best is None:
     return best
-  less = _best(side.less, found)
+  less = _best(side.less, found, side.worst)
   if less is None:
     return None
   value = best.value - less.value
@@ -124,12 +133,15 @@ def _side(side: Side, found) -> _Best | None:
     value,
     best.low - less.high,
     best.high - less.low,
-    f'{value:+.1f} points ({less.sentence} to {best.sentence})',
+    f'{signed(value, 1)} points ({less.sentence} to {best.sentence})',
   )
 
 
-def _best(patterns, found) -> _Best | None:
-  """The highest of all figures with such keys."""
+def _best(patterns, found, worst: bool) -> _Best | None:
+  """The highest of all figures with such keys.
+
+  With `worst`, of all settings at their lowest.
+  """
   keys = [
     key
     for pattern in patterns
@@ -137,11 +149,20 @@ def _best(patterns, found) -> _Best | None:
   ]
   if not keys:
     return None
-  key = max(keys, key=lambda key: found[key]['value'])
-  value = found[key]['value']
-  low, high = np.max([_interval(found[k], len(keys)) for k in keys], axis=0)
+  figures = [
+    (found[key]['value'], *_interval(found[key], len(keys)), _owner(key))
+    for key in keys
+  ]
+  if worst:
+    owners = dict.fromkeys(owner for *_, owner in figures)
+    figures = [
+      (*np.min([f[:3] for f in figures if f[3] == owner], axis=0), owner)
+      for owner in owners
+    ]
+  value, *_, owner = max(figures, key=lambda figure: figure[0])
+  low, high = np.max([figure[1:3] for figure in figures], axis=0)
   interval = '' if low == high else f' [{low:.1f}, {high:.1f}]'
-  of = '' if len(keys) == 1 else f' ({_owner(key)}, best of {len(keys)})'
+  of = '' if len(figures) == 1 else f' ({owner}, best of {len(figures)})'
   return _Best(value, low, high, f'{value:.1f}%{interval}{of}')
 
 
@@ -176,17 +197,22 @@ def _trend(claim: Trend, found) -> Conclusion:
     return Conclusion('all figures are the same', 'not told apart')
   order = np.arange(1.0, len(ranks) + 1)
   rank = stats.spearmanr(order, ranks).statistic
-  chance, chance_of_other = (
-    _chance(order, ranks, rise) for rise in (claim.rise, not claim.rise)
-  )
+  chances = {rise: _chance(order, ranks, rise) for rise in (True, False)}
+  rise, verdict = claim.rise, 'not told apart'
+  if chances[rise] <= _LEVEL:
+    verdict = 'holds'
+  elif chances[not rise] <= _LEVEL:
+    rise, verdict = not rise, 'does not hold'
   listed = ', '.join(
     f'{k}: {v:.1f}' for k, v in zip(there, values, strict=True)
   )
-  sentence = f'{listed} (rank correlation {rank:+.2f}, p = {chance:.2g})'
-  verdict = 'holds' if chance <= _LEVEL else 'not told apart'
-  if chance_of_other <= _LEVEL:
-    verdict = 'does not hold'
-  return Conclusion(sentence, verdict)
+  n = sizes(found[key].get('examples') for key in there.values())
+  size = f'n = {n}, ' if n else ''
+  return Conclusion(
+    f'{listed} ({size}rank correlation {signed(rank, 2)}, '
+    f'{"rise" if rise else "fall"}: p = {chances[rise]:.2g})',
+    verdict,
+  )
 
 
 def _chance(order: np.ndarray, ranks: np.ndarray, rise: bool) -> float:

@@ -13,9 +13,10 @@ from typing import Any
 from configs.paper import catalogue
 from configs.paper.catalogue import CATALOGUE, Job
 from configs.paper.keys import keys
-from configs.paper.published import PUBLISHED
+from configs.paper.published import PRINTED
 from experiments import journal
 from experiments.results import order, published_key, split
+from experiments.results_cells import sizes
 
 __all__ = ['HEADER', 'lines', 'measured', 'printed', 'whole_time']
 
@@ -44,7 +45,7 @@ def measured(what: str, dataset: str, found: Iterable[str]) -> list[str]:
     theirs = published_key(key)
     rank = next((i for i, fits in enumerate(patterns) if fits(theirs)), None)
     if rank is not None:
-      ranked.append((rank, theirs not in PUBLISHED, order(key), theirs))
+      ranked.append((rank, theirs not in PRINTED, order(key), theirs))
   once: dict[str, str] = {}
   for _, _, (*_, key), theirs in sorted(ranked):
     once.setdefault(theirs, key)
@@ -53,7 +54,7 @@ def measured(what: str, dataset: str, found: Iterable[str]) -> list[str]:
 
 def printed(what: str, dataset: str) -> list[str]:
   """The paper's own keys of a table or figure."""
-  return measured(what, dataset, PUBLISHED)
+  return measured(what, dataset, PRINTED)
 
 
 def lines(results: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -116,14 +117,9 @@ def _cells(what, dataset, results) -> tuple[str, str, str]:
     return f'**not measured**{share and ": "}{share}', '–', '–'
   counted = f'{len(found)} figure{"s" * (len(found) > 1)}'
   counted += f', {share}' if share else ''
-  sizes = {results[key]['examples'] for key in found} - {None}
-  n = ' to '.join(f'{n:,}' for n in sorted({*_ends(sizes)}))
+  n = sizes(results[key]['examples'] for key in found)
   presets = ', '.join(sorted({results[key]['preset'] for key in found}))
   return f'{counted}: {_groups(found)}', n or '–', f'`{presets}`'
-
-
-def _ends(sizes):
-  return (min(sizes), max(sizes)) if sizes else ()
 
 
 def _groups(found: list[str]) -> str:

@@ -22,6 +22,7 @@ from experiments import (
   conditions,
   counterparts,
   multihost,
+  origins,
   pictures,
   preemption,
   publish,
@@ -38,6 +39,7 @@ from rdefense import (
   files,
   parallel,
   provenance,
+  records,
   report,
 )
 from rdefense.data import batches
@@ -58,7 +60,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
       processes may share the settings of one workdir.
   """
   workdir = Path(workdir)
-  begin = time.time()
+  begin, about = time.time(), provenance.environment()
   test = build.dataset(config.data.to_dict(), config.data.judged_on)
   book = fitted_codebook(config, workdir)
   root = jax.random.fold_in(jax.random.key(config.seed), _EVALUATE)
@@ -71,6 +73,10 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
     for condition in conditions.conditions(config, kind, name):
       attacked = _freeze(target, root) if condition.frozen else target
       source = pipeline(condition.source)[1] if condition.source else None
+      directory = workdir / 'records' / name / condition.name
+      count = min(condition.num_examples or len(test.images), len(test.images))
+      if len(records.completed(directory)) < count / config.batch_size:
+        origins.note(workdir, 'evaluate', about)
       rows = evaluation.evaluate(
         attacked,
         test,
@@ -78,7 +84,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
         config.threat.norm,
         condition.eps,
         root,
-        workdir / 'records' / name / condition.name,
+        directory,
         config.batch_size,
         condition.num_examples,
         title=f'{name} {condition.name}',
@@ -118,7 +124,13 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
     'codebook': None if book is None else book._asdict(),
     'images': counted,
     'caveats': at_hand.caveats(config.data.name, counted),
-  } | publish.surroundings(config, 'evaluate', begin)
+  } | publish.surroundings(config, 'evaluate', begin, workdir, about)
+  every = [
+    tally for s in settings.values() for tally in s['conditions'].values()
+  ]
+  # An earlier start may have taken most of it.
+  taken = sum(tally['seconds'] for tally in every)
+  results['seconds'] = max(results['seconds'], taken)
   files.write_json(workdir / 'results.json', results)
   figures = pictures.curves(config.name, settings, config.threat.unit)
   if strip:
@@ -154,8 +166,8 @@ def main(argv):
   logging.set_verbosity(logging.WARNING)
   preemption.stop_at_once()
   config, workdir = study_flags.config(), study_flags.workdir()
-  provenance.claim(workdir, config.to_dict())
   study.check_settings(config, study_flags.ONLY.value)
+  provenance.claim(workdir, config.to_dict())
   results = evaluate(config, workdir, study_flags.ONLY.value)
   if not results:
     return

@@ -16,7 +16,7 @@ from configs.paper.published import PUBLISHED
 from experiments import certificates, coverage, hardness_report, publish
 from experiments.hardness_cases import STUDIES
 from experiments.results import Entry, published_key
-from experiments.results_page import shown
+from experiments.results_cells import shown
 from rdefense import document, files, pages
 
 __all__ = ['of_published', 'of_run']
@@ -99,7 +99,7 @@ def _headline(found, keys: list[str], before: str = ''):
   paper = PUBLISHED.get(published_key(keys[0]), ())
   low, high = entry.low, entry.high
   if entry.unit != '%' or low is None or high is None or entry.target:
-    return key, (shown(entry), entry.target)
+    return key, (shown(keys[0], entry), entry.target)
   return key, document.Compared(entry.value, low, high, *paper)
 
 
@@ -114,5 +114,5 @@ def _made(results, training: str) -> tuple[str, ...]:
 
 
 def _where(preset: str, device: str, commit: str) -> str:
-  commit = re.sub(r'^([0-9a-f]{12})[0-9a-f]{28}', r'\1', commit)
+  commit = re.sub(r'\b([0-9a-f]{12})[0-9a-f]{28}', r'\1', commit)
   return f'preset `{preset}`, {device}, commit `{commit}`'

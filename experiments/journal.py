@@ -7,7 +7,7 @@ A line without seconds has been begun and was not ended, or is at work.
 'config=configs/paper/table_4.py:small --workdir=runs/table_4'
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import shlex
 from typing import Any, NamedTuple
 
@@ -41,11 +41,7 @@ def key(job: Job, preset: str) -> str:
   >>> key(Job('train', 'mnist.py', 'mnist', '', ('--only=nat,adv',)), 'small')
   'reproduce/small/mnist/train_nat_adv'
   """
-  chosen = [
-    option.removeprefix('--only=').replace(',', '_')
-    for option in job.options
-    if option.startswith('--only=')
-  ]
+  chosen = [names.replace(',', '_') for names in _values('only', job.options)]
   return '/'.join(
     ('reproduce', preset, job.workdir, '_'.join((job.program, *chosen)))
   )
@@ -97,20 +93,29 @@ def so_far(job: Job, root: Path) -> Spent | None:
 def seconds(lines: Mapping[str, Mapping[str, Any]], job: Job) -> float | None:
   """How long a job took, wherever its folder lay then; None if not told.
 
+  Programs that share a workdir are told apart by what they made there alone.
+
   >>> told = {'python -m experiments.train --workdir=a/mnist': {'seconds': 3.0}}
   >>> seconds(told, Job('train', 'mnist.py', 'mnist'))
   3.0
   """
   own = ['python', '-m', f'experiments.{job.program}']
+  only = _values('only', job.options)
   for told, about in lines.items():
-    if shlex.split(told)[:3] == own and _workdirs(told) == [job.workdir]:
+    words = shlex.split(told)
+    same = words[:3] == own and _values('only', words) == only
+    if same and _workdirs(told) == [job.workdir]:
       return about.get('seconds')
   return None
 
 
 def _workdirs(told: str) -> list[str]:
+  found = _values('workdir', shlex.split(told))
+  return [Path(folder).name for folder in found]
+
+
+def _values(flag: str, words: Iterable[str]) -> list[str]:
+  before = f'--{flag}='
   return [
-    Path(word.partition('=')[2]).name
-    for word in shlex.split(told)
-    if word.startswith('--workdir=')
+    word.removeprefix(before) for word in words if word.startswith(before)
   ]

@@ -16,7 +16,7 @@ from typing import Any
 from absl import flags, logging
 
 from configs.paper.published import PUBLISHED
-from experiments import at_hand, locks, program, results_pictures
+from experiments import at_hand, locks, origins, program, results_pictures
 from experiments.program import command_line
 from experiments.results import Entry, prefix, published_key, references
 from experiments.results_page import render
@@ -47,7 +47,7 @@ def publish(path: str | os.PathLike, new: Mapping[str, Entry]) -> None:
 
   The file is replaced whole, its keys sorted, under a lock on its directory,
   so that two experiments that end together both find their place; RESULTS.md
-  beside it is printed anew.
+  beside it is printed anew, and its pictures are drawn.
 
   Args:
     path: results file, docs/results.json; made where missing.
@@ -75,8 +75,7 @@ def publish(path: str | os.PathLike, new: Mapping[str, Entry]) -> None:
     stored = files.read_json(path) if path.exists() else {}
     stored |= {key: entry._asdict() for key, entry in new.items()}
     files.write_json(path, stored)
-    text = render(stored, PUBLISHED)
-    files.write_bytes(path.with_name('RESULTS.md'), text.encode())
+    _print(path.parent, stored)
 
 
 def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:
@@ -135,20 +134,27 @@ def commit_of(about: Mapping[str, Any]) -> str:
   return commit + ('+changes' if about['dirty'] else '')
 
 
-def surroundings(config, program: str, begin: float) -> dict[str, Any]:
+def surroundings(
+  config, program: str, begin: float, workdir=None, about=None
+) -> dict[str, Any]:
   """What results of a study hold besides what was measured.
 
   Args:
     config: of the study.
     program: of `experiments`.
     begin: when it began, by `time.time`.
+    workdir: where it keeps `origins`; None where nothing is resumed.
+    about: `provenance.environment` when it began; None means now.
   """
+  about = about or provenance.environment()
   return {
     'command': command_line(program),
     'preset': config.preset,
     'seconds': time.time() - begin,
     'config': config.to_dict(),
-    'environment': provenance.environment(),
+    'environment': origins.environment(workdir, program, about)
+    if workdir
+    else about,
   }
 
 
@@ -177,14 +183,21 @@ def _by_rule(judged):
       yield f'/{rule}', tally
 
 
+def _print(folder: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
+  """RESULTS.md and the pictures that it shows; seconds."""
+  text = render(results, PUBLISHED)
+  files.write_bytes(folder / 'RESULTS.md', text.encode())
+  for name, picture in results_pictures.pictures(results).items():
+    files.write_bytes(folder / 'figures' / name, picture.png())
+
+
 def main(argv):
   """Prints docs/RESULTS.md from docs/results.json, and draws its pictures."""
   del argv
   path = _DOCS / 'results.json'
-  results = files.read_json(path) if path.exists() else {}
-  files.write_bytes(_DOCS / 'RESULTS.md', render(results, PUBLISHED).encode())
-  for name, picture in results_pictures.pictures(results).items():
-    files.write_bytes(_DOCS / 'figures' / name, picture.png())
+  with locks.waited(_DOCS):
+    results = files.read_json(path) if path.exists() else {}
+    _print(_DOCS, results)
   logging.info('%d figures in %s', len(results), _DOCS / 'RESULTS.md')
 
 

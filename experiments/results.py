@@ -130,7 +130,13 @@ def split(key: str) -> tuple[str, str, str, str]:
 
 
 def order(key: str) -> tuple:
-  """To sort keys by: settings in the order of the papers."""
+  """To sort keys by: settings in the order of the papers.
+
+  A bare setting stands where its data set begins, whatever codebook it was
+  measured beside.
+  """
   dataset, codebook, setting, condition = split(key)
+  if not is_discretized(setting):
+    codebook = _DEFAULT
   rank = _SETTINGS.index(setting) if setting else len(_SETTINGS)
   return dataset, codebook != _DEFAULT, codebook, rank, condition, key

@@ -2,7 +2,7 @@
 
 Competitors take turns (A B C A B C ...), so that whatever else the machine does
 hits all of them. A figure is the median of the samples within the turns, its
-interval their quartiles.
+interval their quartiles; a single sample has none, unless it is a share.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,6 +18,7 @@ from experiments import publish
 from experiments.program import command_line
 from experiments.publish import Entry
 from rdefense import provenance
+from rdefense.certify import statistics
 
 __all__ = [
   'Figure',
@@ -46,6 +47,25 @@ class Figure(NamedTuple):
   def quartiles(self) -> list[float]:
     return [float(q) for q in np.quantile(self.samples, (0.25, 0.5, 0.75))]
 
+  @property
+  def interval(self) -> tuple[float, float] | None:
+    """Quartiles of repeats; of one share of examples the exact interval.
+
+    >>> one = Figure(np.array([41.7]), unit='%', examples=1000)
+    >>> [round(end, 2) for end in one.interval]
+    [38.62, 44.83]
+    >>> Figure(np.array([616.0]), unit='MiB', examples=64).interval is None
+    True
+    """
+    if len(self.samples) > 1:
+      low, _, high = self.quartiles
+      return low, high
+    if self.unit != '%' or not self.examples:
+      return None
+    right = round(float(self.samples[0]) * self.examples / 100)
+    low, high = statistics.clopper_pearson(right, self.examples)
+    return 100 * low, 100 * high
+
 
 def take_turns(
   competitors: Mapping[str, Callable[[], Any]], repeats: int
@@ -62,13 +82,13 @@ def take_turns(
 
 
 def table(figures: Mapping[str, Figure]) -> str:
-  """A line a figure: median, quartiles, target."""
+  """A line a figure: median, interval, target."""
   width = max([42, *map(len, figures)])
-  lines = [f'{"figure":{width}}{"median":>10}{"quartiles":>24}  target']
+  lines = [f'{"figure":{width}}{"median":>10}{"interval":>24}  target']
   for name, figure in figures.items():
-    low, value, high = (f'{q:,.4g}' for q in figure.quartiles)
+    value = f'{figure.quartiles[1]:,.4g}'
     target = figure.target or figure.unit
-    between = f'{low} to {high}'
+    between = ' to '.join(f'{end:,.4g}' for end in figure.interval or ()) or '–'
     lines.append(f'{name:{width}}{value:>10}{between:>24}  {target}')
   return '\n'.join(lines)
 
@@ -80,11 +100,11 @@ def entries(
   about = provenance.environment()
   found = {}
   for name, figure in figures.items():
-    low, value, high = figure.quartiles
+    low, high = figure.interval or (None, None)
     found[f'benchmark/{name}'] = Entry(
-      value, low, high, figure.examples, 'full', command_line(program),
-      publish.commit_of(about), about['device'], about['date'], figure.unit,
-      figure.target,
+      figure.quartiles[1], low, high, figure.examples, 'full',
+      command_line(program), publish.commit_of(about), about['device'],
+      about['date'], figure.unit, figure.target,
     )  # fmt: skip
   return found
 

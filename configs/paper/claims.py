@@ -9,70 +9,21 @@ the paper's end in its own. `experiments.conclusions` judges them.
 'natural model: k-medoids codes beat density codes'
 """
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
 
-from configs.paper import figure_4, published, table_2a
+from configs.paper import claims_b, published
 from configs.paper.catalogue import COLOR, GREY
+from configs.paper.claim_types import PUBLISHED, Claim, Side, Trend, compare
 from configs.paper.tables import BASES, TABLES
 
 __all__ = ['CLAIMS', 'Claim', 'Side', 'Trend']
 
-# Whose figures: the paper's own attack, the worst case over all of ours.
-_PUBLISHED, _ADAPTIVE = 'published', '`adaptive`'
-_IN_THE_IMAGE = ('randdisc', 'randmix')  # with centres of the image itself
-
-
-class Side(NamedTuple):
-  """The best of some figures, less the best of others where there are any."""
-
-  best: tuple[str, ...]
-  less: tuple[str, ...] = ()
-
-
-class Claim(NamedTuple):
-  """That `higher` is higher than `lower`.
-
-  Attributes:
-    dataset: it is about.
-    text: in one sentence.
-    source: paper, and its table or figure.
-    attack: whose figures are compared.
-    higher: keys.
-    lower: keys.
-  """
-
-  dataset: str
-  text: str
-  source: str
-  attack: str
-  higher: Side
-  lower: Side
-
-
-class Trend(NamedTuple):
-  """That figures rise or fall with a number.
-
-  Attributes:
-    dataset: it is about.
-    text: in one sentence.
-    source: paper, and its table or figure.
-    attack: whose figures are compared.
-    figures: number -> key.
-    rise: whether they rise.
-  """
-
-  dataset: str
-  text: str
-  source: str
-  attack: str
-  figures: Mapping[int, str]
-  rise: bool
+_ADAPTIVE = '`adaptive`'  # whose figures: the worst case over all of ours
 
 
 def _under(attack: str, keys) -> tuple[str, ...]:
   """Keys of figures under the paper's attack, or the same under ours."""
-  if attack == _PUBLISHED:
+  if attack == PUBLISHED:
     return tuple(keys)
   return tuple(map(published.adaptive_key, keys))
 
@@ -130,13 +81,9 @@ def _paper_a(base: str, attack: str) -> Iterator[Claim | Trend]:
     )  # fmt: skip
 
 
-def _claim(dataset: str, text: str, source: str, higher, lower) -> Claim:
-  return Claim(dataset, text, source, _PUBLISHED, Side(higher), Side(lower))
-
-
 def _generalization_gap() -> Iterator[Claim]:
   own = 'density_k50/disc_adv_re/eps8/paper_a'
-  yield _claim(
+  yield compare(
     'cifar10', 'adversarial model behind 50 codes, re-trained: more robust on '
     'the images it was trained on', 'A, Figure 3(b)', (f'cifar10_train/{own}',),
     (f'cifar10/{own}',),
@@ -150,78 +97,10 @@ def _levels_of_knowledge() -> Iterator[Claim]:
       for level in ('black', 'gray', 'white')
     )
     for words, weaker in (('a twin', black), ('the undefended model', gray)):
-      yield _claim(
+      yield compare(
         dataset, f'natural model behind T: images made on {words} fool it less '
         'than those made on itself', 'A, prose', weaker, white,
       )  # fmt: skip
-
-
-def _figures_of_mnist() -> Iterator[Claim]:
-  for eps in ('0.07', '0.1'):
-    for name, words in (('randdisc', 'RandDisc'), ('gaussian', 'noise')):
-      yield _claim(
-        'mnist', f'eps {eps}: {words} in front is more robust than nothing',
-        'B, Figure 2', (f'mnist/{name}/eps{eps}/paper_b',),
-        (f'mnist/base/eps{eps}/paper_b',),
-      )  # fmt: skip
-  yield _claim(
-    'mnist', 'adversarial model, eps 0.1: RandDisc in front is less robust '
-    'than nothing', 'B, prose', ('mnist_adv/base/eps0.1/paper_b',),
-    ('mnist_adv/randdisc/eps0.1/paper_b',),
-  )  # fmt: skip
-  for eps in ('0.05', '0.1'):
-    yield _claim(
-      'mnist', f'eps {eps}: down-sampled and behind RandDisc, more is '
-      'certified than the bare model keeps', 'B, Figure 3',
-      (f'certify/randdisc/pooled*/eps{eps}/best',),
-      (f'mnist/base/eps{eps}/paper_b',),
-    )  # fmt: skip
-
-
-def _figures_of_imagenet() -> Iterator[Claim | Trend]:
-  others = [name for name in table_2a.DEFENSES if name not in _IN_THE_IMAGE]
-  for eps in (1, 2, 4):
-    own, rest = (
-      tuple(f'nips17/{name}/eps{eps}/paper_b' for name in names)
-      for names in (_IN_THE_IMAGE, others)
-    )
-    yield _claim(
-      'nips17', f'eps {eps}: RandDisc or RandMix is the most robust of all',
-      'B, Table 2(a)', own, rest,
-    )  # fmt: skip
-    yield _claim(
-      'nips17', f'eps {eps}: centres of the image beat fixed ones', 'B, prose',
-      (f'nips17/randmix/eps{eps}/paper_b',),
-      (f'nips17/randmix_fixed/eps{eps}/paper_b',),
-    )  # fmt: skip
-  own, rest = (
-    tuple(f'nips17_transfer/{name}/eps8/transfer' for name in names)
-    for names in (_IN_THE_IMAGE, others)
-  )
-  yield _claim(
-    'nips17', 'eps 8, transferred: RandDisc or RandMix is the most robust',
-    'B, Table 2(b)', own, rest,
-  )  # fmt: skip
-  yield _claim(
-    'nips17', 'eps 1, each at its best noise: RandMix beats Gaussian noise',
-    'B, Figure 4(a)', ('nips17/randmix_sigma*/eps1/paper_b',),
-    ('nips17/gaussian_sigma*/eps1/paper_b',),
-  )  # fmt: skip
-  for words, condition, rise in (
-    ('clean accuracy rises', 'clean', True),
-    ('robustness at eps 1 falls', 'eps1/paper_b', False),
-  ):
-    yield Trend(
-      'nips17', f'RandMix with more centres: {words}', 'B, Figure 4(b)',
-      _PUBLISHED,
-      {k: f'nips17/randmix_k{k}/{condition}' for k in figure_4.NUM_CENTERS},
-      rise,
-    )  # fmt: skip
-  yield Trend(
-    'nips17', 'RandMix, eps 1: the more gradients averaged, the stronger the '
-    'attack', 'B, Figure 4(c)', _PUBLISHED,
-    {n: f'nips17/randmix/eps1/copies{n}' for n in figure_4.NUM_DRAWS}, False,
-  )  # fmt: skip
 
 
 CLAIMS: tuple[Claim | Trend, ...] = (
@@ -230,13 +109,12 @@ CLAIMS: tuple[Claim | Trend, ...] = (
     for base in BASES
     # The same under one attack and under the other, side by side.
     for both in zip(
-      *(_paper_a(base, attack) for attack in (_PUBLISHED, _ADAPTIVE)),
+      *(_paper_a(base, attack) for attack in (PUBLISHED, _ADAPTIVE)),
       strict=True,
     )
     for claim in both
   ),
   *_generalization_gap(),
   *_levels_of_knowledge(),
-  *_figures_of_mnist(),
-  *_figures_of_imagenet(),
+  *claims_b.CLAIMS,
 )

@@ -119,5 +119,6 @@ def _paper_b(what: str) -> tuple[str, ...]:
         'nips17/*_fixed/*',
         'nips17/*/paper_b_cw*',
         'mnist_adv/*',
+        'nips17_adv/*',
       )
   raise ValueError(f'{what!r} is no table or figure of the papers.')

@@ -4,7 +4,8 @@ A: Chen, Wu, Rastogi, Liang, Jha, Towards Understanding Limitations of Pixel
 Discretization Against Adversarial Attacks, EuroS&P 2019, arXiv 1805.07816:
 Tables I, II and III, which stand in `tables`, and IV.
 B: Zhang, Liang, Defending against Whitebox Adversarial Attacks via Randomized
-Discretization, AISTATS 2019, arXiv 1903.10586: MNIST in prose, Table 2(a).
+Discretization, AISTATS 2019, arXiv 1903.10586: MNIST in prose, Tables 2(a) and
+2(b).
 
 `PUBLISHED` maps a key to `(percent, table)`. Keys are built as
 
@@ -35,8 +36,11 @@ from configs.paper.tables import TABLES
 __all__ = [
   'PAPER_A',
   'PAPER_B',
+  'PRINTED',
   'PUBLISHED',
   'TABLE_IV',
+  'TRANSFERRED',
+  'WINNERS',
   'Certificates',
   'adaptive_key',
   'codebook_key',
@@ -185,17 +189,52 @@ PAPER_B = {
   'nips17/randmix/eps1/paper_b_cw': (61.0, 'B, prose'),
   'nips17/randmix/eps2/paper_b_cw': (49.0, 'B, prose'),
   'nips17/randmix/eps4/paper_b_cw': (26.4, 'B, prose'),
-  # Table 2(b): k = 10, sigma = tau = 16/255; of its three attacks the one by
-  # the method of ours, momentum on an ensemble.
+  # Prose: an adversarially trained network, alone and behind RandMix.
+  'nips17_adv/base/eps1/paper_b': (18.4, 'B, prose'),
+  'nips17_adv/base/eps2/paper_b': (10.7, 'B, prose'),
+  'nips17_adv/base/eps4/paper_b': (5.8, 'B, prose'),
+  'nips17_adv/randmix/eps1/paper_b': (62.9, 'B, prose'),
+  'nips17_adv/randmix/eps2/paper_b': (54.2, 'B, prose'),
+  'nips17_adv/randmix/eps4/paper_b': (39.5, 'B, prose'),
+  # Prose: k = 10, sigma = tau = 16/255, as in Table 2(b).
   'nips17_transfer/base/clean': (97.1, 'B, prose'),
   'nips17_transfer/randdisc/clean': (88.6, 'B, prose'),
   'nips17_transfer/randmix/clean': (92.7, 'B, prose'),
-  'nips17_transfer/bitdepth/eps8/transfer': (61.2, 'B, Table 2(b), 1st'),
-  'nips17_transfer/jpeg/eps8/transfer': (65.0, 'B, Table 2(b), 1st'),
-  'nips17_transfer/tvm/eps8/transfer': (58.6, 'B, Table 2(b), 1st'),
-  'nips17_transfer/gaussian/eps8/transfer': (69.1, 'B, Table 2(b), 1st'),
-  'nips17_transfer/randdisc/eps8/transfer': (72.4, 'B, Table 2(b), 1st'),
-  'nips17_transfer/randmix/eps8/transfer': (69.8, 'B, Table 2(b), 1st'),
+}
+
+# Table 2(b): the attacks of the contest's best three, and their mean; the first
+# is by the method of ours, momentum on an ensemble.
+TRANSFERRED = ('transfer', 'transfer_2nd', 'transfer_3rd')
+WINNERS = ('defense_1st', 'defense_2nd', 'defense_3rd')
+_TABLE_2B = {
+  'defense_1st': (87.3, 44.1, 33.8, 55.1),
+  'defense_2nd': (57.3, 28.3, 63.9, 49.8),
+  'defense_3rd': (54.7, 27.7, 61.1, 47.8),
+  'bitdepth': (61.2, 61.3, 69.9, 64.0),
+  'jpeg': (65.0, 51.0, 21.3, 45.8),
+  'tvm': (58.6, 52.0, 62.6, 57.7),
+  'gaussian': (69.1, 66.3, 69.1, 68.2),
+  'randdisc': (72.4, 69.0, 75.9, 72.4),
+  'randmix': (69.8, 67.2, 76.2, 71.1),
+}
+PAPER_B |= {
+  f'nips17_transfer/{name}/eps8/{attack}': (value, f'B, Table 2(b), {column}')
+  for name, values in _TABLE_2B.items()
+  for attack, column, value in zip(
+    (*TRANSFERRED, 'mean'), ('1st', '2nd', '3rd', 'mean'), values, strict=True
+  )
 }
 
 PUBLISHED = PAPER_A | PAPER_B
+
+# Keys of all that is printed: Table IV, and what is not in percent, as well.
+PRINTED = frozenset(PUBLISHED) | {
+  'hardness/mnist/eps0.3/median',
+  'hardness/cifar10/eps8/median',
+  'hardness/cifar10/neighborhoods/largest',
+  *(
+    f'certify/mnist/disc_adv_pre/eps{eps:g}/{verdict}'
+    for eps in TABLE_IV
+    for verdict in Certificates._fields[1:]
+  ),
+}

@@ -140,8 +140,66 @@ def test_a_trend_is_an_exact_test_of_ranks(values, verdict):
       np.dot(order, range(len(values)))
       for order in itertools.permutations(values)
     ]
-    chance = np.mean([s >= score for s in scores])
-    assert said.sentence.endswith(f'p = {chance:.2g})')
+    rise = np.mean([s >= score for s in scores])
+    fall = np.mean([s <= score for s in scores])
+    deciding = (
+      f'fall: p = {fall:.2g})' if verdict == 'does not hold'
+      else f'rise: p = {rise:.2g})'
+    )  # fmt: skip
+    assert said.sentence.endswith(deciding)
+
+
+def test_a_trend_tells_of_how_many_images_its_figures_are():
+  keys = {k: f'a/k{k}' for k in (2, 5, 10, 50)}
+  trend = Trend('mnist', 'a trend', 'A', 'published', keys, rise=False)
+  sizes = (100, 100, 100, 200)
+  found = {
+    key: {'value': -k, 'low': -k, 'high': -k, 'examples': n}
+    for (k, key), n in zip(keys.items(), sizes, strict=True)
+  }
+  said = judged(trend, found)
+  assert '(n = 100 to 200, rank correlation −1.00, fall: p = 0.042)' in (
+    said.sentence
+  )
+  found['a/k50']['examples'] = 100
+  assert '(n = 100, ' in judged(trend, found).sentence
+
+
+@pytest.mark.parametrize(
+  'margin, verdict',
+  [(17.0, 'holds'), (19.0, 'not told apart'), (26.0, 'does not hold')],
+)
+def test_a_margin_is_what_one_side_is_above_the_other(margin, verdict):
+  found = figures(a_x=(72, 71, 74), a_y=(52, 49, 53))  # 18 to 25 points
+  sides = claim(Side(('a/x',)), Side(('a/y',)))
+  said = judged(sides._replace(margin=margin), found)
+  assert said.verdict == verdict
+  assert said.sentence.endswith('52.0% [49.0, 53.0]: +20.0 points')
+
+
+@pytest.mark.parametrize(
+  'times, verdict',
+  [(2.9, 'holds'), (3.5, 'not told apart'), (5.1, 'does not hold')],
+)
+def test_one_side_may_be_several_times_the_other(times, verdict):
+  found = figures(a_x=(56, 54, 60), a_y=(14, 12, 18))  # 3 to 5 times
+  sides = claim(Side(('a/x',)), Side(('a/y',)))
+  said = judged(sides._replace(times=times), found)
+  assert said.verdict == verdict
+  assert said.sentence.endswith('14.0% [12.0, 18.0]: 4.0 times')
+  found = figures(a_x=(56, 54, 60), a_y=(0, 0, 1))
+  assert judged(sides._replace(times=times), found).verdict == 'holds'
+
+
+def test_the_worst_of_several_attacks_is_the_lowest_of_a_setting():
+  found = figures(
+    a_x_e_p=(90, 88, 92), a_x_e_q=(40, 39, 45), a_y_e_p=(60, 55, 62),
+    a_y_e_q=(50, 41, 70), b_z_e_p=(38, 37, 38.5),
+  )  # fmt: skip
+  every = Side(('a/*',), worst=True)  # x: 40 [39, 45], y: 50 [41, 62]
+  said = judged(claim(every, Side(('b/*',), worst=True)), found)
+  assert said.sentence.startswith('50.0% [41.0, 62.0] (y, best of 2) against')
+  assert said.verdict == 'holds'
 
 
 def test_the_papers_own_figures_bear_their_conclusions_out():
@@ -150,9 +208,22 @@ def test_the_papers_own_figures_bear_their_conclusions_out():
     for key, (value, _) in PUBLISHED.items()
   }
   verdicts = [judged(claim, paper).verdict for claim in CLAIMS]
-  assert set(verdicts) == {'holds', 'not measured'}
+  assert set(verdicts) == {'holds', 'not measured', 'does not hold'}
   printed = [row for row in conclusions.lines({}) if row[-1] != '–']
-  assert len(printed) == verdicts.count('holds') >= 25
+  assert len(printed) == len(verdicts) - verdicts.count('not measured') >= 30
+  # But for one: PROTOCOL B6, 72.4 - 55.1 = 17.3, not 18.
+  (false,) = [row for row in printed if row[-1].endswith(': does not hold')]
+  assert 'at least 18 points' in false[1] and '+17.3 points' in false[-1]
+  assert verdicts.count('does not hold') == 1
+
+
+def test_the_papers_quantities_are_those_of_the_protocol():
+  """PROTOCOL B6: 69.0 - 33.8 = 35.2; 3.0 to 5.1 times."""
+  told = [row[-1] for row in conclusions.lines({})]
+  assert any('69.0% (randdisc, ' in t and '33.8%' in t for t in told)
+  assert any(t.endswith(': +35.2 points') for t in told)
+  ratios = [t.rpartition(': ')[2] for t in told if t.endswith(' times')]
+  assert ratios == ['3.0 times', '4.3 times', '5.1 times']
 
 
 def test_nothing_measured_is_told_as_such():

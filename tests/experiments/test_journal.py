@@ -30,3 +30,16 @@ def test_what_was_stopped_goes_on_from_the_time_it_told(tmp_path):
   journal.add(tmp_path, {journal.line(train, tmp_path): stopped})
   assert journal.so_far(train, tmp_path) == (8.0, 5.0)
   assert journal.so_far(retrain, tmp_path) is None  # it waits for train
+
+
+def test_programs_that_share_a_workdir_have_times_of_their_own(tmp_path):
+  train, retrain, *_ = catalogue.jobs('table2', 'mnist', 'small')
+  told = {
+    journal.line(job, tmp_path): {'seconds': seconds}
+    for job, seconds in ((train, 60.0), (retrain, 9.0))
+  }
+  for lines in (told, dict(reversed(told.items()))):
+    assert journal.seconds(lines, train) == 60.0
+    assert journal.seconds(lines, retrain) == 9.0
+  twin = retrain._replace(options=('--only=twin',))
+  assert journal.seconds(told, twin) is None

@@ -1,6 +1,7 @@
 """The arithmetic of figures; never a time."""
 
 import numpy as np
+from scipy.stats import binomtest
 
 from experiments import timing
 
@@ -23,3 +24,22 @@ def test_a_figure_is_a_median_between_quartiles():
   assert found.target == 'at least 2' and found.unit == 'times'
   line = timing.table({'a_over_b': figure}).splitlines()[1]
   assert line.split() == 'a_over_b 3 2 to 4 at least 2'.split()
+
+
+def test_a_single_sample_has_no_interval_but_a_share_has_its_exact_one():
+  memory = timing.Figure(np.array([616.0]), unit='MiB', examples=64)
+  undecided = timing.Figure(np.array([0.0]), unit='images', examples=4)
+  accuracy = timing.Figure(np.array([41.7]), unit='%', examples=1000)
+  found = timing.entries({'a': memory, 'b': undecided, 'c': accuracy})
+  for name in 'ab':
+    entry = found[f'benchmark/{name}']
+    assert (entry.low, entry.high) == (None, None)
+  entry = found['benchmark/c']
+  exact = binomtest(417, 1000).proportion_ci(method='exact')
+  np.testing.assert_allclose(
+    (entry.value, entry.low, entry.high),
+    (41.7, 100 * exact.low, 100 * exact.high),
+  )
+  lines = timing.table({'a': memory, 'c': accuracy}).splitlines()
+  assert lines[1].split() == 'a 616 – MiB'.split()
+  assert lines[2].split() == 'c 41.7 38.62 to 44.83 %'.split()

@@ -170,6 +170,8 @@ def test_a_killed_evaluation_ends_in_the_same_rows(evaluated):
   assert 0 < len(left) < total == 4 * 4  # conditions, shards
   for path, written in left.items():  # none was computed again
     assert (killed / path).stat().st_mtime_ns == written
+  starts = [len([*f.glob('origins/evaluate/*.json')]) for f in (whole, killed)]
+  assert starts == [1, 2]
 
 
 def test_the_report_and_the_results_agree_with_the_rows(evaluated):

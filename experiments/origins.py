@@ -1,0 +1,56 @@
+"""Which code has computed the rows of a workdir, and when, told in it.
+
+A workdir goes on under later commits, and its report is printed again under
+later ones still: its figures are of those that computed rows.
+
+>>> import tempfile
+>>> first, later = ({'commit': c, 'dirty': False, 'date': c} for c in 'ab')
+>>> with tempfile.TemporaryDirectory() as workdir:
+...   note(workdir, 'evaluate', first)
+...   environment(workdir, 'evaluate', later)['commit']  # it prints, no more
+...   note(workdir, 'evaluate', later)
+...   environment(workdir, 'evaluate', later)['commit']
+'a'
+'a, b'
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from etils.epath import Path
+
+from rdefense import files, parallel
+
+__all__ = ['environment', 'note']
+
+
+def note(workdir, program: str, about: Mapping[str, Any]) -> None:
+  """Notes that a program is about to compute rows; once, however often called.
+
+  Args:
+    workdir: of the study; gets `origins/<program>/<date>.json`.
+    program: of `experiments`.
+    about: `provenance.environment` when it began.
+  """
+  if parallel.is_first():
+    name = about['date'].replace(':', '') + '.json'  # no colons in Windows
+    files.write_json(Path(workdir) / 'origins' / program / name, about)
+
+
+def environment(
+  workdir, program: str, about: Mapping[str, Any]
+) -> dict[str, Any]:
+  """The last environment that computed rows, with the commits of all.
+
+  Args:
+    workdir: of the study.
+    program: of `experiments`.
+    about: `provenance.environment` now, for rows computed before notes were
+      taken.
+  """
+  noted = files.matching(Path(workdir) / 'origins' / program, '*.json')
+  told = [files.read_json(path) for path in noted] or [dict(about)]
+  commits = dict.fromkeys(a['commit'] for a in told)
+  commit = ', '.join(commits) if all(commits) else None
+  dirty = any(a['dirty'] for a in told) if commit else None
+  return told[-1] | {'commit': commit, 'dirty': dirty}
