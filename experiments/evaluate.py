@@ -72,7 +72,12 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
     tallies, found[name] = {}, {}
     for condition in conditions.conditions(config, kind, name):
       attacked = _freeze(target, root) if condition.frozen else target
-      source = pipeline(condition.source)[1] if condition.source else None
+      source, submissions = None, None
+      if condition.source:
+        source = pipeline(condition.source)[1]
+        submissions = (
+          workdir / 'submissions' / condition.source / condition.name
+        )
       directory = workdir / 'records' / name / condition.name
       count = min(condition.num_examples or len(test.images), len(test.images))
       if len(records.completed(directory)) < count / config.batch_size:
@@ -89,6 +94,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
         condition.num_examples,
         title=f'{name} {condition.name}',
         source=source,
+        submissions=submissions,
       )
       verdicts = counterparts.verdicts(rows)
       found[name][condition.name] = verdicts

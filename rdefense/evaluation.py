@@ -15,22 +15,23 @@ import time
 from typing import NamedTuple
 import zlib
 
+from etils.epath import Path
 import jax
 import numpy as np
 
 from rdefense import counting
-from rdefense.attacks.assembly import Recipe, assemble
-from rdefense.attacks.driver import batch_attack, rows_at_once
+from rdefense.attacks.assembly import Recipe
+from rdefense.attacks.driver import rows_at_once
 from rdefense.data.batches import Batch
 from rdefense.data.sources import Arrays
 from rdefense.deployed import Target, judge
 from rdefense.judging import votes
-from rdefense.losses import numbered
 from rdefense.memory import with_chunks
 from rdefense.parallel import Layout, layout, padded_size
 from rdefense.precision import HIGHEST, lowest
 from rdefense.shards import worked_off
-from rdefense.threats import STARTS, ball
+from rdefense.submissions import handed, submit
+from rdefense.threats import ball
 from rdefense.types import Key
 
 __all__ = [
@@ -61,26 +62,6 @@ class Verdicts(NamedTuple):
     return votes(self.draws)[0]
 
 
-@functools.cache
-def _program(
-  apply, defend, norm: str, recipe: Recipe, objectives, where, compact
-):
-  """One compiled attack for all recipes that differ in loss and numbers."""
-
-  def make_attack(operands):
-    params, codes, eps, alpha, start, step_size, objective = operands
-    return assemble(
-      recipe._replace(loss=numbered(objectives, objective)),
-      lambda x: apply(params, x),
-      defend(codes, alpha),
-      ball(norm, eps),
-      start=start,
-      step_size=step_size,
-    )
-
-  return batch_attack(make_attack, where, compact)
-
-
 def attack(
   target: Target,
   recipes: Sequence[Recipe],
@@ -91,6 +72,7 @@ def attack(
   where: Layout | None = None,
   compact: bool = True,
   source: Target | None = None,
+  submissions=None,
 ) -> Verdicts:
   """Runs recipes one after another on the examples that still stand.
 
@@ -106,6 +88,9 @@ def attack(
     compact: leave examples that are done out of the batch.
     source: what the attacks see and differentiate, another pipeline in a
       transfer attack; None means `target` itself, the white box.
+    submissions: folder of what these recipes submit on that source at that
+      radius under that key, to be handed to other targets as well; None keeps
+      nothing.
 
   Returns:
     `Verdicts`, judged on the deployed pipeline.
@@ -139,39 +124,16 @@ def attack(
   beaten = (right == 0) & (not every_example)
   for number, recipe in enumerate(recipes):
     active = batch.mask & ~beaten
-    kind = recipe._replace(
-      name='',
-      loss=objectives[0],
-      step_size=0.0,
-      num_steps=0,
-      start='',
-      alpha=0.0,
-      every_example=False,
-      num_draws=min(recipe.num_draws, 1),
+    submitted = functools.partial(
+      submit, source, recipe, objectives, norm, eps, key, batch, where, compact
     )
-    program = _program(
-      source.apply, source.defend, norm, kind, objectives, where, compact
+    out = (
+      submitted(active)
+      if submissions is None
+      else handed(Path(submissions) / recipe.name, batch, submitted)
     )
-    operands = (
-      source.params,
-      source.codes,
-      np.float32(eps),
-      np.float32(recipe.alpha),
-      np.int32(STARTS.index(recipe.start)),
-      np.float32(recipe.step_size),
-      np.int32(objectives.index(recipe.loss)),
-    )
-    out = program(
-      operands,
-      jax.random.fold_in(key, zlib.crc32(recipe.name.encode())),
-      recipe.num_steps,
-      batch.index,
-      batch.image,
-      batch.label,
-      active,
-      max(1, recipe.num_draws) // recipe.chunk,
-    )
-    gradients += out.evaluations * recipe.chunk * recipe.num_restarts
+    cost = out.evaluations * recipe.chunk * recipe.num_restarts
+    gradients += active * cost
     now_right, now_margins, now_draws = damage(out.z)
     closer = (now_right == right) & (now_margins < margins)
     better = active & ((number == 0) | (now_right < right) | closer)
@@ -203,6 +165,7 @@ def evaluate(
   where: Layout | None = None,
   title: str = '',
   source: Target | None = None,
+  submissions=None,
 ) -> Mapping[str, np.ndarray]:
   """Attacks a whole dataset, shard by shard, and returns its rows.
 
@@ -220,6 +183,7 @@ def evaluate(
     where: devices to use; None means all of this process.
     title: shown by the progress bar with the robust count so far.
     source: what the attacks see, see `attack`; None means the target.
+    submissions: folder of what they submit, see `attack`.
 
   Returns:
     Columns sorted by example: `index`, `label`, and under `verdict/`
@@ -233,7 +197,19 @@ def evaluate(
   """
 
   def compute(batch: Batch):
-    return _shard(target, recipes, norm, eps, key, batch, where, source)
+    begin = time.perf_counter()
+    verdicts = attack(
+      target,
+      recipes,
+      norm,
+      eps,
+      key,
+      batch,
+      where,
+      source=source,
+      submissions=submissions,
+    )
+    return _columns(target, batch, verdicts, time.perf_counter() - begin)
 
   def count(columns) -> np.ndarray:
     correct = counting.correct(columns, 'verdict')
@@ -248,12 +224,7 @@ def evaluate(
   )
 
 
-def _shard(target, recipes, norm, eps, key, batch, where, source):
-  begin = time.perf_counter()
-  verdicts = attack(
-    target, recipes, norm, eps, key, batch, where, source=source
-  )
-  seconds = time.perf_counter() - begin
+def _columns(target, batch, verdicts, seconds: float) -> dict[str, np.ndarray]:
   rows = batch.mask
   draws = {'verdict': verdicts.draws, 'attack': verdicts.lower_draws}
   predicted = {
