@@ -147,7 +147,11 @@ def _training(config, run) -> Iterator[Part]:
 
 
 def parts(config) -> Iterator[Part]:
-  """Of an evaluation: the attacks of every setting, and their judging."""
+  """Of an evaluation: the attacks of every setting, and their judging.
+
+  What is made on another setting is made once, whatever it is handed to.
+  """
+  made = set()
   num_test = config.data.test_examples or DATA[config.data.name].num_test
   published = {n for n, a in config.attacks.items() if a.name in _PUBLISHED}
   for setting in config.only or config.settings:
@@ -159,16 +163,20 @@ def parts(config) -> Iterator[Part]:
       count = min(num_test, condition.num_examples or num_test)
       attack = condition.name.rpartition('/')[2]
       part = PARTS[1 if attack in published else 2]
-      defended = kind != 'plain'
-      if condition.recipes:
+      handed = condition.source, condition.name
+      if condition.recipes and handed not in made:
+        source = config.settings[condition.source or setting]
+        bare = build.kind(config.defenses[source.defense]) == 'plain'
         yield Part(
           part,
-          name,
+          network(model_config(config, source.network)),
           'gradient',
-          defended,
+          not bare,
           count * costs.evaluations(condition.recipes),
         )
+      if condition.source:
+        made.add(handed)
       # Before the attack, after each recipe, and, if that matters, at last.
       passes = 1 + len(condition.recipes) + (kind == 'randomized')
       forward = count * draws * passes
-      yield Part('judging', name, 'forward', defended, forward)
+      yield Part('judging', name, 'forward', kind != 'plain', forward)

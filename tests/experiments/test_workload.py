@@ -62,6 +62,14 @@ def test_what_two_tables_share_is_counted_once():
   assert workload.study([('table2', 'mnist'), ('figure1', 'mnist')]) == one
 
 
+def test_what_is_handed_to_many_is_made_once():
+  parts = list(workload.parts(workload.load('paper/knowledge.py:paper,mnist')))
+  made = [part for part in parts if part.program == 'gradient']
+  # On the twin and on the undefended model, bare; on both defended ones.
+  assert sorted(part.defended for part in made) == [False, False, True, True]
+  assert {part.num_images for part in made} == {10_000 * 101}
+
+
 def test_the_data_are_of_these_sizes():
   assert set(workload.DATA) < set(sources.NAMES)
   assert workload.DATA['nips17'][:2] == (SHAPE, NUM_CLASSES)
