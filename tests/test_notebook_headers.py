@@ -4,6 +4,7 @@ import importlib.util
 import os
 from pathlib import Path
 import re
+import sys
 
 from IPython.core.interactiveshell import InteractiveShell
 import jax
@@ -48,6 +49,11 @@ def session(shell, tmp_path, monkeypatch):
   return run
 
 
+def _elsewhere():
+  """Where Python looks, but for the checkout that the tests are of."""
+  return [p for p in sys.path if not (Path(p) / 'rdefense/api.py').is_file()]
+
+
 def code(cells):
   return [cell.source for cell in cells if cell.cell_type == 'code']
 
@@ -87,7 +93,27 @@ def test_a_copy_is_installed_with_jax_for_the_device(
   (copy / 'api.py').touch()
   asked, error = session(code(cells)[0])
   assert error is None
-  assert asked == [f"install -q {copy.parent} '{package}'"]
+  assert asked == [f"install -q '{copy.parent}' '{package}'"]
+
+
+def test_a_folder_of_that_name_is_not_taken_for_the_package(
+  cells, session, monkeypatch, tmp_path
+):
+  """A copy of the repository in `rdefense`, next to the notebook."""
+  (tmp_path / 'rdefense' / 'rdefense').mkdir(parents=True)
+  (tmp_path / 'rdefense' / 'rdefense' / 'api.py').touch()
+  for name in [*sys.modules]:
+    if name.partition('.')[0] == 'rdefense':
+      monkeypatch.delitem(sys.modules, name)
+  installed = [
+    finder for finder in sys.meta_path if 'editable' not in repr(finder)
+  ]
+  monkeypatch.setattr(sys, 'meta_path', installed)
+  monkeypatch.setattr(sys, 'path', [str(tmp_path), *_elsewhere()])
+  assert importlib.util.find_spec('rdefense').origin is None
+  asked, error = session(code(cells)[0])
+  assert error is None
+  assert asked[0].startswith(f"install -q '{tmp_path / 'rdefense'}' 'jax")
 
 
 def test_a_cell_near_the_top_says_what_it_runs_on(cells, capsys):

@@ -4,10 +4,11 @@
     --config=configs/paper/table_2b.py --workdir=runs/table_2b
 
 The paper submits the images of the three best teams of the NIPS-2017 contest,
-which are not public; here MI-FGSM, the method of the first of them, is computed
-on an ensemble of other networks than the one defended, at the contest's eps
-8/255, and handed to each defense. The row `ensemble` is the attack on the
-networks it was computed on. Presets as in `configs/paper/table_2a.py`.
+which lie in the authors' repository and are not used here: MI-FGSM, the method
+of the first of them, is computed on an ensemble of other networks than the one
+defended, at the contest's eps 8/255, and handed to each defense. The row
+`ensemble` is the attack on the networks it was computed on. Presets as in
+`configs/paper/table_2a.py`.
 """
 
 import ml_collections
