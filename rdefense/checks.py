@@ -19,8 +19,10 @@ __all__ = [
   'check_labels',
   'check_length',
   'check_logits',
+  'check_noise',
   'check_positive',
   'check_probability',
+  'check_steepness',
 ]
 
 
@@ -63,6 +65,31 @@ def check_length(name: str, value, largest: float = 1.0) -> None:
       f'{name}={value} is larger than {largest:g}, the whole range of a pixel: '
       'divide by 255.'
     )
+
+
+def check_noise(name: str, value) -> None:
+  """Raises `ValueError` unless `0 < value <= 1`; traced values pass.
+
+  >>> check_noise('tau', 8)
+  Traceback (most recent call last):
+    ...
+  ValueError: tau=8 is larger than 1, the whole range of a pixel: divide by 255.
+  """
+  check_positive(name, value, ': for almost no noise, make it small')
+  check_length(name, value)
+
+
+def check_steepness(name: str, value, hint: str = '') -> None:
+  """Raises `ValueError` unless `0 < value < infinity`; traced values pass.
+
+  >>> check_steepness('alpha', np.inf)
+  Traceback (most recent call last):
+    ...
+  ValueError: alpha=inf must be finite.
+  """
+  check_positive(name, value, hint)
+  if _concrete(value) and not np.isfinite(value):
+    raise ValueError(f'{name}={value} must be finite{hint}.')
 
 
 def check_channels(x, codes) -> None:

@@ -39,11 +39,30 @@ _DEFENSES = (
 
 
 def codebook(config: Mapping[str, Any], images: np.ndarray) -> Codebook:
-  """Fits the codebook `config.name` to uint8 images `[N, H, W, C]`."""
+  """Fits the codebook `config.name` to uint8 images `[N, H, W, C]`.
+
+  Raises:
+    ValueError: on an unknown name, arguments as its maker, and where it ends
+      with a single code.
+  """
+  found = _fitted(config, images)
+  if len(found.codes) == 1:
+    raise ValueError(
+      f'{config["name"]} finds one code in these images, which would make all '
+      'of them equal: take a smaller radius, or images of more colours.'
+    )
+  return found
+
+
+def _fitted(config: Mapping[str, Any], images: np.ndarray) -> Codebook:
   match config['name']:
     case 'density':
       return density.density(
-        images, config['num_codes'], config['radius'], config['kernel']
+        images,
+        config['num_codes'],
+        config['radius'],
+        config['kernel'],
+        config.get('bandwidth'),
       )
     case 'medoids':
       key = jax.random.key(config['seed'])

@@ -37,7 +37,7 @@ def _check(num_levels: int, alpha) -> None:
   checks.check_at_least(
     'num_levels', num_levels, 2, ': one level is a constant image'
   )
-  checks.check_positive('alpha', alpha, ': the surrogate has to follow T')
+  checks.check_steepness('alpha', alpha, ': the surrogate has to follow T')
 
 
 def _above(x: Array, num_levels: int) -> Array:

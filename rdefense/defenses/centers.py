@@ -60,7 +60,7 @@ def sample_pixels(key: Key, x: Array, num_samples: int, tau) -> Array:
     Samples `[s, C]` of the dtype of `x`; gradients flow to the drawn pixels.
 
   Raises:
-    ValueError: if num_samples < 1 or tau <= 0.
+    ValueError: if num_samples < 1 or tau outside (0, 1].
   """
   _check_sampling(num_samples, tau)
   index_key, noise_key = jax.random.split(key)
@@ -81,7 +81,7 @@ def sampled(choose: Chooser, num_samples: int, tau) -> Finder:
     `(key, x [H, W, C]) -> centers [k, C]`; the key is consumed.
 
   Raises:
-    ValueError: if num_samples < 1 or tau <= 0.
+    ValueError: if num_samples < 1 or tau outside (0, 1].
   """
   _check_sampling(num_samples, tau)
 
@@ -239,4 +239,4 @@ def _sequence(key: Key, samples: Array, num_centers: int, log_weight) -> Array:
 
 def _check_sampling(num_samples: int, tau) -> None:
   checks.check_at_least('num_samples', num_samples, 1, ': centres need some')
-  checks.check_positive('tau', tau, ': for almost no noise, make it small')
+  checks.check_noise('tau', tau)

@@ -99,13 +99,13 @@ def nearest_code(codes, alpha=10.0, norm: str = 'linf') -> Defense:
     A `Defense` whose surrogate is `soft_assignment`; the key is not used.
 
   Raises:
-    ValueError: on codes that are empty, repeated or outside [0, 1], on
-      `alpha <= 0`, on an unknown norm, and (when traced) on an image whose
-      number of channels differs from the codes'.
+    ValueError: on codes that are empty, repeated or outside [0, 1], on an alpha
+      that is not positive and finite, on an unknown norm, and (when traced) on
+      an image whose number of channels differs from the codes'.
   """
   codes = jnp.asarray(codes, jnp.float32)
   checks.check_codes(codes)
-  checks.check_positive('alpha', alpha, ': the surrogate has to follow T')
+  checks.check_steepness('alpha', alpha, ': the surrogate has to follow T')
   checks.check_choice('norm', norm, NORMS)
 
   def apply(key: Key, x: Array) -> Array:
@@ -126,7 +126,7 @@ def binning(num_levels: int, alpha=10.0) -> Defense:
 
   Every channel is a scalar of its own, with its own soft weights. Values
   halfway between two levels go up (whereas `nearest_code` sends a tie to the
-  lowest index).
+  lowest index); those outside of [0, 1], as noise makes them, become 0 or 1.
 
   Args:
     num_levels: k, from 2 to 256.
@@ -136,7 +136,7 @@ def binning(num_levels: int, alpha=10.0) -> Defense:
     A `Defense`; the key is not used.
 
   Raises:
-    ValueError: unless 2 <= num_levels <= 256 and alpha > 0.
+    ValueError: unless 2 <= num_levels <= 256 and alpha is positive and finite.
   """
   checks.check_at_least(
     'num_levels', num_levels, 2, ': one level is a constant image'
@@ -145,14 +145,15 @@ def binning(num_levels: int, alpha=10.0) -> Defense:
     raise ValueError(
       f'num_levels={num_levels} exceeds the 256 levels of 8-bit images.'
     )
-  checks.check_positive('alpha', alpha, ': the surrogate has to follow T')
+  checks.check_steepness('alpha', alpha, ': the surrogate has to follow T')
   levels = jnp.asarray(np.linspace(0, 1, num_levels)[:, None], jnp.float32)
 
   def apply(key: Key, x: Array) -> Array:
     del key
     scaled = (num_levels - 1) * x
     below = jnp.floor(scaled)  # v + 1/2 would round just below a half upwards
-    return (below + (scaled - below >= 0.5)) / (num_levels - 1)
+    levels = (below + (scaled - below >= 0.5)) / (num_levels - 1)
+    return jnp.clip(levels, 0.0, 1.0)
 
   def surrogate(key: Key, x: Array) -> Array:
     del key

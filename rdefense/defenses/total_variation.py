@@ -80,7 +80,7 @@ def total_variation(
   checks.check_at_least(
     'weight', weight, 0, ': a negative weight adds variation'
   )
-  checks.check_positive('alpha', alpha, ': the surrogate has to follow sign')
+  checks.check_steepness('alpha', alpha, ': the surrogate has to follow sign')
 
   def descend(x: Array, sign: Callable[[Array], Array]) -> Array:
     def step(_, z: Array) -> Array:

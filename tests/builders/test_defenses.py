@@ -67,3 +67,21 @@ def test_the_attacker_chooses_the_steepness_of_the_surrogate_alone():
   np.testing.assert_array_equal(*same)
   soft = [d.surrogate(jax.random.clone(key), x) for d in (flat, steep)]
   assert not np.allclose(*soft, atol=0.01)
+
+
+@pytest.mark.parametrize('kernel', ['box', 'gaussian'])
+def test_a_codebook_has_the_bandwidth_of_its_config(kernel):
+  config = {'name': 'density', 'num_codes': 2, 'radius': 0.1, 'kernel': kernel}
+  images = np.uint8([10, 11, 12, 200, 201, 90]).reshape(1, 1, 6, 1)
+  with pytest.raises(ValueError, match='bandwidth=None'):
+    build.codebook(config, images)
+  found = build.codebook(config | {'bandwidth': 0.02}, images)
+  assert found.provenance['bandwidth'] == 0.02 and len(found.codes) == 2
+
+
+def test_a_single_code_is_no_codebook():
+  config = {'name': 'density', 'num_codes': 2, 'kernel': 'identity'}
+  images = np.uint8([10, 11, 12, 12]).reshape(1, 1, 4, 1)
+  assert len(build.codebook(config | {'radius': 1.5 / 255}, images).codes) == 2
+  with pytest.raises(ValueError, match='density finds one code'):
+    build.codebook(config | {'radius': 0.1}, images)

@@ -121,6 +121,12 @@ def test_binning_has_a_soft_weight_for_every_scalar(num_levels):
   np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_what_noise_takes_out_of_the_range_gets_the_outermost_level():
+  x = column([-3.0, -0.2, 1.2, 4.0])
+  got = binning(8).apply(KEY, x).ravel()
+  np.testing.assert_array_equal(got, [0, 0, 1, 1])
+
+
 @pytest.mark.parametrize(
   'arguments, message',
   [
@@ -130,6 +136,7 @@ def test_binning_has_a_soft_weight_for_every_scalar(num_levels):
     ((2, 0.0), 'alpha=0.0 .*positive'),
     ((2, -1.0), 'alpha=-1.0 '),
     ((2, float('nan')), 'alpha=nan'),
+    ((2, float('inf')), 'alpha=inf must be finite'),
   ],
   ids=str,
 )
@@ -224,9 +231,10 @@ def test_bad_codes_are_named(codes, message):
   [
     ({'alpha': 0}, 'alpha=0 .*positive'),
     ({'alpha': -3.0}, 'alpha=-3.0'),
+    ({'alpha': np.inf}, 'alpha=inf must be finite'),
     ({'norm': 'l3'}, "norm='l3'.*linf, l2, l1"),
   ],
-  ids=['alpha-zero', 'alpha-negative', 'norm'],
+  ids=['alpha-zero', 'alpha-negative', 'alpha-infinite', 'norm'],
 )
 def test_bad_options_of_nearest_code_are_named(options, message):
   with pytest.raises(ValueError, match=message):

@@ -246,7 +246,9 @@ def test_other_numbers_are_not_compiled_again(x):
   [
     ({'sigma': 0.0}, 'sigma=0.0 .*positive'),
     ({'sigma': -0.1}, 'sigma=-0.1 '),
+    ({'sigma': 32}, 'sigma=32 is larger than 1.*divide by 255'),
     ({'tau': 0}, 'tau=0 .*positive'),
+    ({'tau': 32}, 'tau=32 is larger than 1.*divide by 255'),
     ({'alpha': 0.0}, 'alpha=0.0 .*positive'),
     ({'alpha': -40.0}, '^alpha=-40.0 '),
     ({'alpha': np.inf}, 'alpha=inf .*finite'),
