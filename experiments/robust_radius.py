@@ -67,12 +67,13 @@ def brackets(
   network: Layered | None = None,
   shard_size: int = _SHARD,
   title: str = '',
+  code_norm: str = 'linf',
 ) -> Mapping[str, np.ndarray]:
   """Radii of the first images of a dataset, shard by shard.
 
   Args:
     target: a `deployed.Target` without randomness; where it has codes, they
-      are those of `nearest_code` in l_inf.
+      are those of `nearest_code` in `code_norm`.
     recipes: `eps -> ensemble` of that radius.
     norm: of the ball; there is a certificate in l_inf alone.
     test: the dataset, in order.
@@ -85,12 +86,15 @@ def brackets(
       by tables; None for linear bounds.
     shard_size: images a shard.
     title: shown by the progress bar.
+    code_norm: of T's distances over channels.
 
   Returns:
     Columns sorted by example: `index`, `label`, and under `radius/`
     `withstood`, `fooled`, `seconds` and, with a certificate, `certified`.
   """
   proves = target.codes is not None and norm == 'linf'
+  if proves:
+    certification.check_pipeline(target, test, code_norm)
 
   def compute(batch: Batch) -> Mapping[str, Any]:
     begin = time.perf_counter()
@@ -135,6 +139,7 @@ def brackets(
           batch.image[tried],
           batch.label[tried],
           eps,
+          code_norm,
           max_nodes=max_nodes,
           network=network,
         ).status
@@ -190,8 +195,15 @@ def main(argv):
   config, workdir = study_flags.config(), study_flags.workdir()
   begin = time.time()
   name = _choose(config)
-  kind = build.kind(config.defenses[config.settings[name].defense])
-  fitting = [n for n, about in config.attacks.items() if kind in about.on]
+  defense = config.defenses[config.settings[name].defense]
+  kind = build.kind(defense)
+  fitting = [
+    n
+    for n, about in config.attacks.items()
+    if kind in about.on and not about.source  # those see another network
+  ]
+  if not fitting:
+    raise ValueError(f'no attack of this config sees {name} itself.')
   strongest = 'adaptive' if 'adaptive' in fitting else fitting[0]
   attack = _ATTACK.value or strongest
   checks.check_choice('attack', attack, fitting)
@@ -212,7 +224,7 @@ def main(argv):
     jax.random.fold_in(jax.random.key(config.seed), _RADII),
     workdir / 'radii' / name / f'{attack}-{options}', largest,
     _NUM_STEPS.value, _NUM_EXAMPLES.value or None, _MAX_NODES.value, network,
-    title=f'{name} {attack}',
+    title=f'{name} {attack}', code_norm=defense.get('norm', 'linf'),
   )  # fmt: skip
   results = radii_report.summary(rows, largest) | {
     'setting': name, 'attack': attack, 'num_steps': _NUM_STEPS.value,

@@ -8,6 +8,7 @@ Rows go to disk shard by shard, so a killed run resumes where it stood.
 from collections.abc import Mapping
 import time
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,13 +17,15 @@ from rdefense.certify.decide import CERTIFIED, STATUS, UNDECIDED, decide
 from rdefense.certify.layers import Layered, layered
 from rdefense.counting import Tally
 from rdefense.data.batches import Batch
-from rdefense.data.sources import Arrays
+from rdefense.data.sources import Arrays, to_unit
+from rdefense.defenses.discretize import nearest_code
 from rdefense.deployed import Target
 from rdefense.shards import worked_off
 
 __all__ = [
   'BOUNDS',
   'certify',
+  'check_pipeline',
   'contradictions',
   'decided_up_to',
   'read_layers',
@@ -30,6 +33,7 @@ __all__ = [
 ]
 
 BOUNDS = ('linear', 'tables')
+_LOOKED_AT = 8  # images, to see what a defense does to them
 
 
 def certify(
@@ -71,16 +75,12 @@ def certify(
     `seconds`.
 
   Raises:
-    ValueError: on a target without codes, labels out of range, a damaged
-      shard, unknown bounds, and as `certify.layered` and `certify.decide`.
+    ValueError: on a target that `check_pipeline` refuses, labels out of range,
+      a damaged shard, unknown bounds, and as `certify.layered` and
+      `certify.decide`.
   """
+  check_pipeline(target, arrays, norm)
   codes = target.codes
-  if codes is None:
-    raise ValueError(
-      'target has no codes: this certificate is about a network behind '
-      'nearest_code; there is none for other defenses.'
-    )
-
   checks.check_choice('bounds', bounds, BOUNDS)
   network = read_layers(target, arrays) if bounds == 'tables' else None
 
@@ -123,6 +123,30 @@ def certify(
   return worked_off(
     arrays, directory, shard_size, num_examples, compute, count, tell, title
   )
+
+
+def check_pipeline(target: Target, arrays: Arrays, norm: str) -> None:
+  """Raises `ValueError` unless a target's defense is `nearest_code`, as it is.
+
+  Args:
+    target: what a certificate is to be about.
+    arrays: the dataset, some of whose images are looked at.
+    norm: of T's distances over channels.
+  """
+  if target.codes is None:
+    raise ValueError(
+      'target has no codes: this certificate is about a network behind '
+      'nearest_code; there is none for other defenses.'
+    )
+  key, own = jax.random.key(0), target.defend(target.codes, 1.0)
+  proved = nearest_code(target.codes, norm=norm)
+  for image in to_unit(arrays.images[:_LOOKED_AT]):
+    if not np.array_equal(own.apply(key, image), proved.apply(key, image)):
+      raise ValueError(
+        f'what stands in front of the network is not nearest_code in {norm} of '
+        "the target's codes, which a certificate is about: has it pooling, or "
+        'another norm?'
+      )
 
 
 def read_layers(target: Target, arrays: Arrays) -> Layered:

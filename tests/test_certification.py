@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from rdefense import certification, deployed, evaluation, records
+from rdefense import build, certification, deployed, evaluation, records
 from rdefense.attacks import recipes
 from rdefense.certify.decide import CERTIFIED, REFUTED, STATUS
 from rdefense.data import Arrays
@@ -90,6 +90,20 @@ def test_a_defense_without_codes_has_no_certificate(problem, tmp_path):
   bare = target._replace(codes=None, defend=lambda codes, alpha: identity())
   with pytest.raises(ValueError, match='target has no codes: .* none for'):
     certification.certify(bare, arrays, EPS, tmp_path)
+
+
+def test_a_defense_with_pooling_has_no_certificate(problem, tmp_path):
+  target, arrays = problem
+  side = arrays.images.shape[1]
+  pooled = build.defend(
+    {
+      'name': 'nearest_code',
+      'pooling': {'window': 2, 'stride': 1, 'size': side},
+    }
+  )
+  with pytest.raises(ValueError, match='has it pooling, or another norm'):
+    certification.certify(target._replace(defend=pooled), arrays, 0.1, tmp_path)
+  assert not list(tmp_path.iterdir())
 
 
 def test_what_is_decided_up_to_a_number_of_pixels():

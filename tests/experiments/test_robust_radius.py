@@ -66,6 +66,25 @@ def rows(folder):
   return measured(folder)
 
 
+def test_a_certificate_is_about_the_norm_of_the_pipeline(tmp_path):
+  """In colour, codes that are nearest in l2 are others than in l_inf."""
+  rng = np.random.default_rng(4)
+  images = rng.integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
+  codes = rng.uniform(size=(3, 3)).astype(np.float32)
+  weights = rng.normal(size=(2, 48)).astype(np.float32)
+  in_l2 = lambda codes, alpha: defenses.nearest_code(codes, alpha, 'l2')
+  target = deployed.Target(linear, in_l2, weights, codes)
+  arguments = (
+    lambda eps: (), 'linf',
+    data.Arrays(images, np.zeros(3, np.int32), 2, 'toy'), jax.random.key(0),
+    tmp_path, 0.05, 1,
+  )  # fmt: skip
+  rows = robust_radius.brackets(target, *arguments, code_norm='l2')
+  assert len(rows['radius/certified']) == 3
+  with pytest.raises(ValueError, match='not nearest_code in linf'):
+    robust_radius.brackets(target, *arguments)
+
+
 def exact(image, label):
   """The smallest radius at which a choice of codes fools the classifier."""
   x = image.reshape(-1) / 255
