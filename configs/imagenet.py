@@ -4,13 +4,15 @@
     --config=configs/imagenet.py --workdir=runs/imagenet
 
 A natural network on the NIPS-2017 images, at eps 1/255, with nothing in front
-of it and behind codes fitted to the development images, which `small` is also
-judged on, having no others. The published attack takes one step. Words after a
-colon: codebook and number of codes as in `configs/cifar10.py`, and a preset:
-`small` has MobileNetV2 and 50 images, `paper` Inception-ResNet-v2 and all,
-`smoke` only shows that it runs. The word `adversarial` is for the weights of an
-ensemble-adversarially trained Inception-ResNet-v2, which are not published in
-the format read here: eps 4/255, 10 steps.
+of it and behind codes fitted to the development images. `paper` is judged on
+the first 1,000 images of the final round, as the paper is; `small`, having no
+others, on those the codes were fitted to. The published attack takes one step.
+Words after a colon: codebook and number of codes as in `configs/cifar10.py`,
+and a preset: `small` has MobileNetV2 and attacks 50 images, `paper`
+Inception-ResNet-v2 and all, `smoke` only shows that it runs. The word
+`adversarial` is for the weights of an ensemble-adversarially trained
+Inception-ResNet-v2, which are not published in the format read here: eps 4/255,
+10 steps.
 """
 
 import ml_collections
@@ -66,7 +68,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   config.preset, config.threat.unit, config.batch_size = preset, 255, 10
   config.strip.attack = 'paper_a'
   cifar10.with_codes(config, chosen['codebook'], num_codes)
-  config.codebook.split = 'test'
+  config.codebook.split = 'test'  # the development images
+  if paper:
+    config.data.judged_on, config.data.test_examples = 'final', 1000
   if preset == 'smoke':
     study.smoke(config)
     config.data.test_examples, config.batch_size = 2, 2

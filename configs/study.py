@@ -140,7 +140,7 @@ def of_defenses(
         'name': dataset,
         'train_examples': 0,
         'test_examples': 0,
-        'judged_on': 'test',  # or train, or held_out: the rest of train
+        'judged_on': 'test',  # or train, held_out (its rest), final (of nips17)
       },
       'model': model,
       'networks': {},  # others than `model`, by the name settings use

@@ -94,7 +94,7 @@ def brackets(
   """
   proves = target.codes is not None and norm == 'linf'
   if proves:
-    certification.check_pipeline(target, test, code_norm)
+    certification.checked_codes(target, test, code_norm)
 
   def compute(batch: Batch) -> Mapping[str, Any]:
     begin = time.perf_counter()

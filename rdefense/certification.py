@@ -25,7 +25,7 @@ from rdefense.shards import worked_off
 __all__ = [
   'BOUNDS',
   'certify',
-  'check_pipeline',
+  'checked_codes',
   'contradictions',
   'decided_up_to',
   'read_layers',
@@ -75,12 +75,11 @@ def certify(
     `seconds`.
 
   Raises:
-    ValueError: on a target that `check_pipeline` refuses, labels out of range,
+    ValueError: on a target that `checked_codes` refuses, labels out of range,
       a damaged shard, unknown bounds, and as `certify.layered` and
       `certify.decide`.
   """
-  check_pipeline(target, arrays, norm)
-  codes = target.codes
+  codes = checked_codes(target, arrays, norm)
   checks.check_choice('bounds', bounds, BOUNDS)
   network = read_layers(target, arrays) if bounds == 'tables' else None
 
@@ -125,20 +124,25 @@ def certify(
   )
 
 
-def check_pipeline(target: Target, arrays: Arrays, norm: str) -> None:
-  """Raises `ValueError` unless a target's defense is `nearest_code`, as it is.
+def checked_codes(target: Target, arrays: Arrays, norm: str) -> np.ndarray:
+  """The codes of a target, if its defense is `nearest_code` of them.
 
   Args:
     target: what a certificate is to be about.
     arrays: the dataset, some of whose images are looked at.
     norm: of T's distances over channels.
+
+  Raises:
+    ValueError: on a target without codes, and on one whose defense makes
+      something else of these images.
   """
   if target.codes is None:
     raise ValueError(
       'target has no codes: this certificate is about a network behind '
       'nearest_code; there is none for other defenses.'
     )
-  key, own = jax.random.key(0), target.defend(target.codes, 1.0)
+  key = jax.random.key(0)
+  own = target.defend(jnp.asarray(target.codes), jnp.ones(()))
   proved = nearest_code(target.codes, norm=norm)
   for image in to_unit(arrays.images[:_LOOKED_AT]):
     if not np.array_equal(own.apply(key, image), proved.apply(key, image)):
@@ -147,6 +151,7 @@ def check_pipeline(target: Target, arrays: Arrays, norm: str) -> None:
         "the target's codes, which a certificate is about: has it pooling, or "
         'another norm?'
       )
+  return target.codes
 
 
 def read_layers(target: Target, arrays: Arrays) -> Layered:

@@ -70,6 +70,30 @@ def test_traced_images_pass_by_value_but_not_by_shape():
     jax.eval_shape(check, GOOD[0])
 
 
+@pytest.mark.parametrize('dtype', ['f2', 'f4', 'f8', jnp.bfloat16], ids=str)
+def test_one_image_of_floats_passes(dtype):
+  checks.check_image(np.zeros((3, 3, 1), dtype))
+  jax.eval_shape(checks.check_image, np.zeros((3, 3, 1), dtype))
+
+
+@pytest.mark.parametrize(
+  'x, message',
+  [
+    (np.zeros((3, 3, 1), np.uint8), 'dtype uint8, .*data.to_unit'),
+    (np.zeros((3, 3, 1), int), 'dtype int'),
+    (np.zeros((3, 3, 1), bool), 'dtype bool'),
+    (GOOD, r'shape \(2, 3, 3, 1\), .*jax.vmap or api.transform'),
+    (GOOD[0, ..., 0], r'shape \(3, 3\), .*x\[\.\.\., None\]'),
+  ],
+  ids=['bytes', 'integers', 'bits', 'batch', 'plane'],
+)
+def test_what_is_no_image_is_named_with_its_likely_cause(x, message):
+  check = lambda x: (checks.check_image(x), x)[1]
+  for call in (check, jax.jit(check), lambda x: jax.eval_shape(check, x)):
+    with pytest.raises(ValueError, match=message):
+      call(x)
+
+
 @pytest.mark.parametrize(
   'labels',
   [[0, 9], np.array([9, 0], np.uint8), jnp.array([3, 3])],
@@ -111,6 +135,36 @@ def test_less_than_the_least_raises_with_name_value_and_hint(value):
 def test_not_positive_raises_with_name_value_and_hint(value):
   with pytest.raises(ValueError, match=rf'alpha={value}.*positive: hint'):
     checks.check_positive('alpha', value, ': hint')
+
+
+@pytest.mark.parametrize('value', [1e-9, 0.5, 1, np.float32(1)], ids=str)
+def test_noise_within_the_range_of_a_pixel_passes(value):
+  checks.check_noise('sigma', value)
+  jax.jit(lambda sigma: checks.check_noise('sigma', sigma))(32.0)
+
+
+@pytest.mark.parametrize(
+  'value, message',
+  [
+    (0, 'sigma=0 must be positive: for almost no noise'),
+    (float('nan'), 'sigma=nan must be positive'),
+    (32.0, 'sigma=32.0 is larger than 1, .*divide by 255'),
+  ],
+)
+def test_other_noise_raises_with_name_value_and_cause(value, message):
+  with pytest.raises(ValueError, match=message):
+    checks.check_noise('sigma', value)
+
+
+@pytest.mark.parametrize(
+  'value, message',
+  [(0, 'positive: hint'), (np.nan, 'positive: hint'), (np.inf, 'finite: hint')],
+)
+def test_steepness_is_positive_and_finite(value, message):
+  checks.check_steepness('alpha', 1e30)
+  jax.jit(lambda alpha: checks.check_steepness('alpha', alpha))(np.inf)
+  with pytest.raises(ValueError, match=f'alpha={value} must be {message}'):
+    checks.check_steepness('alpha', value, ': hint')
 
 
 def test_positive_and_traced_values_pass():

@@ -179,6 +179,17 @@ def test_an_unknown_word_lists_the_words(name):
     module(name).get_config('smoke,nonsense')
 
 
+@pytest.mark.parametrize('base', ['natural', 'adversarial'])
+def test_paper_judges_imagenet_on_other_images_than_those_of_its_codes(base):
+  config = module('imagenet').get_config(f'paper,{base}')
+  assert (config.codebook.split, config.data.judged_on) == ('test', 'final')
+  assert config.data.test_examples == 1000  # PROTOCOL A6
+  assert {run.num_examples for run in config.attacks.values()} == {0}
+  for preset in ('small', 'smoke'):
+    config = module('imagenet').get_config(f'{preset},{base}')
+    assert config.codebook.split == config.data.judged_on == 'test'
+
+
 def test_one_budget_is_the_same_number_of_gradients():
   found = parts.honest_randomness(800, 20, num_examples=5, alpha=40.0, eps=0.1)
   many, few = found['eot1x800'], found['eot20x40']

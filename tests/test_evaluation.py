@@ -29,7 +29,8 @@ def defend(codes, alpha):
 def make_arrays():
   """Labels are the deployed predictions, except for every fifth example."""
   images = _RNG.integers(0, 256, (NUM, *SHAPE), np.uint8)
-  deployed = nearest_code(CODES).apply(None, to_unit(images))
+  apply = nearest_code(CODES).apply
+  deployed = jax.vmap(lambda x: apply(None, x))(to_unit(images))
   labels = (np.asarray(deployed).reshape(NUM, -1) @ PARAMS.T).argmax(-1)
   labels[::5] = (labels[::5] + 1) % NUM_CLASSES
   return Arrays(images, labels.astype(np.int32), NUM_CLASSES, 'toy')

@@ -123,7 +123,8 @@ def test_training_on_discretized_images_sees_only_codes():
   codes = np.array([[0.2], [0.7]], np.float32)
   defense = nearest_code(codes)
   batch, key = batch_of(0), jax.random.key(1)
-  discretized = np.asarray(defense.apply(None, batch.image))
+  discretized = jax.vmap(lambda x: defense.apply(None, x))(batch.image)
+  discretized = np.asarray(discretized)
   assert set(np.unique(discretized)) == set(codes.ravel())
 
   def params(defense, images):

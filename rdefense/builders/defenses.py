@@ -41,6 +41,9 @@ _DEFENSES = (
 def codebook(config: Mapping[str, Any], images: np.ndarray) -> Codebook:
   """Fits the codebook `config.name` to uint8 images `[N, H, W, C]`.
 
+  `config.num_codes` of `grid` is the levels of each channel: in colour, 8 are
+  512 codes.
+
   Raises:
     ValueError: on an unknown name, arguments as its maker, and where it ends
       with a single code.

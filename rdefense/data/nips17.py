@@ -2,13 +2,16 @@
 
 A folder in the competition's layout has `images.csv`, with columns `ImageId`
 and `TrueLabel` among others, and `images/<ImageId>.png`. Labels are 1 to 1000,
-as in ImageNet with background as class 0. `load_nips17` reads such a folder in
-the order of its rows. `nips17_builder` prepares it with tensorflow-datasets,
-whose order is its own, for pipelines that start there; neither needs
-TensorFlow.
+as in ImageNet with background as class 0. There are 1,000 development images,
+the split `test` of `data.load`, and 5,000 of the final round, its split
+`final`, in folders of their own. `load_nips17` reads such a folder in the order
+of its rows. `nips17_builder` prepares it with tensorflow-datasets, whose order
+is its own, for pipelines that start there; neither needs TensorFlow.
 
 >>> nips17_directory('/data/tfds').as_posix()
 '/data/nips17'
+>>> nips17_directory('/data/tfds', 'final').as_posix()
+'/data/nips17_final'
 
 References:
   Kurakin et al., Adversarial attacks and defences competition, 2018,
@@ -36,17 +39,25 @@ NUM_CLASSES = 1001  # with background
 
 
 def nips17_directory(
-  data_dir: str | os.PathLike[str] | None = None,
+  data_dir: str | os.PathLike[str] | None = None, split: str = 'test'
 ) -> pathlib.Path:
   """The folder in which the competition's images are looked for.
 
   Args:
     data_dir: see `sources.data_directory`.
+    split: `test` (the development images) or `final`.
 
   Returns:
     The environment variable NIPS17_DIR where it is set, and otherwise `nips17`
-    beside the directory of prepared datasets. It need not exist.
+    beside the directory of prepared datasets; of `final` NIPS17_FINAL_DIR and
+    `nips17_final`. It need not exist.
+
+  Raises:
+    ValueError: on another split.
   """
+  checks.check_choice('split', split, ('test', 'final'))
+  if split == 'final':
+    return preparing.folder('NIPS17_FINAL_DIR', 'nips17_final', data_dir)
   return preparing.folder('NIPS17_DIR', 'nips17', data_dir)
 
 
@@ -69,13 +80,14 @@ def nips17_rows(
   table = directory / 'images.csv'
   if not directory.is_dir():
     raise ValueError(
-      f'{directory} is not a folder: set NIPS17_DIR to the one that has the '
-      "competition's images.csv and images/"
+      f'{directory} is not a folder: set NIPS17_DIR (of the final images, '
+      "NIPS17_FINAL_DIR) to the one that has the competition's images.csv and "
+      'images/'
     )
   if not table.is_file():
     raise ValueError(
       f'{table} is missing: the folder needs the table of the competition '
-      '(dev_dataset.csv), under that name'
+      '(dev_dataset.csv or final_dataset.csv), under that name'
     )
   listed = tables.listed(
     table,

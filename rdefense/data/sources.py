@@ -82,11 +82,12 @@ def load(
 
   Args:
     name: 'digits', 'mnist', 'fashion_mnist', 'cifar10', 'gtsrb' or 'nips17'.
-    split: 'train' or 'test'; 'nips17' has only the latter.
+    split: 'train' or 'test'; 'nips17' has 'test', its development images, and
+      'final'.
     data_dir: local directory that holds the prepared datasets; see
       `data_directory` for the default. Not used for 'digits'. What is not
       prepared but lies in a folder is looked for beside it, or where GTSRB_DIR
-      and NIPS17_DIR say.
+      and NIPS17_DIR (of 'final', NIPS17_FINAL_DIR) say.
     count: how many examples, at most; all if 0. No more images than that are
       read.
 
@@ -105,7 +106,7 @@ def load(
   """
   if name not in NAMES:
     raise ValueError(f'name must be one of {", ".join(NAMES)}; got {name!r}')
-  if split not in SPLITS:
+  if split not in SPLITS and (name, split) != ('nips17', 'final'):
     raise ValueError(f'split must be one of {", ".join(SPLITS)}; got {split!r}')
   checks.check_at_least('count', count, 0)
   if name == 'digits':
@@ -113,9 +114,9 @@ def load(
   if name == 'nips17':
     from rdefense.data import nips17  # It imports this module.
 
-    if split != 'test':
-      raise ValueError(f"nips17 has only the split 'test'; got {split!r}")
-    return nips17.load_nips17(nips17.nips17_directory(data_dir), count)
+    if split == 'train':
+      raise ValueError("nips17 has the splits 'test' and 'final'; got 'train'")
+    return nips17.load_nips17(nips17.nips17_directory(data_dir, split), count)
   directory = data_directory(data_dir)
   is_prepared = any(directory.glob(f'{name}/*/dataset_info.json'))
   if name == 'gtsrb' and not is_prepared:

@@ -34,6 +34,7 @@ __all__ = [
   'BACKWARD',
   'Defense',
   'chain',
+  'checked',
   'differentiable',
   'frozen',
   'identity',
@@ -56,6 +57,38 @@ class Defense(NamedTuple):
   surrogate: KeyedFn
 
 
+def checked(apply: KeyedFn, surrogate: KeyedFn | None = None) -> Defense:
+  """A `Defense` that refuses what is no image, `[H, W, C]` in floats.
+
+  All of this package are made here: bytes would be taken for units, rows for
+  channels, and the images of a batch would share what is random.
+
+  Args:
+    apply: `(key, x) -> x'`, deployed.
+    surrogate: the same, differentiable; by default `apply`.
+
+  Returns:
+    A `Defense` whose functions raise `ValueError`, by `checks.check_image`,
+    when they are called or traced on another shape or dtype.
+
+  >>> double = checked(lambda key, x: 2 * x)
+  >>> double.apply(jax.random.key(0), jax.numpy.zeros((8, 8)))
+  Traceback (most recent call last):
+    ...
+  ValueError: image has shape (8, 8), not [H, W, C]: take x[..., None].
+  """
+
+  def on_images(fn: KeyedFn) -> KeyedFn:
+    def fn_of_image(key: Key, x: Array) -> Array:
+      checks.check_image(x)
+      return fn(key, x)
+
+    return fn_of_image
+
+  deployed = on_images(apply)
+  return Defense(deployed, on_images(surrogate) if surrogate else deployed)
+
+
 def identity() -> Defense:
   """No defense: `x -> x`; the key is not used."""
 
@@ -63,7 +96,7 @@ def identity() -> Defense:
     del key
     return x
 
-  return Defense(same, same)
+  return checked(same)
 
 
 def chain(*defenses: Defense) -> Defense:

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from rdefense import checks
-from rdefense.defenses.base import Defense
+from rdefense.defenses.base import Defense, checked
 from rdefense.types import Array, Key
 
 __all__ = ['bit_depth', 'bit_depth_steep']
@@ -64,10 +64,10 @@ def bit_depth(num_levels: int = 4, alpha=_ALPHA) -> Defense:
       20 is the authors' code, 40 the paper's 40 / t^2 read with t = 1.
 
   Returns:
-    A `Defense` on images of any shape; the key is not used.
+    A `Defense`; the key is not used.
 
   Raises:
-    ValueError: unless num_levels >= 2 and alpha > 0.
+    ValueError: unless num_levels >= 2 and alpha is positive and finite.
   """
   _check(num_levels, alpha)
 
@@ -80,7 +80,7 @@ def bit_depth(num_levels: int = 4, alpha=_ALPHA) -> Defense:
     del key
     return _staircase(x, num_levels, alpha)
 
-  return Defense(apply, surrogate)
+  return checked(apply, surrogate)
 
 
 def bit_depth_steep(num_levels: int = 4, alpha=_ALPHA) -> Defense:
@@ -98,7 +98,7 @@ def bit_depth_steep(num_levels: int = 4, alpha=_ALPHA) -> Defense:
     A `Defense`; the key is not used.
 
   Raises:
-    ValueError: unless num_levels >= 2 and alpha > 0.
+    ValueError: unless num_levels >= 2 and alpha is positive and finite.
   """
   _check(num_levels, alpha)
 
@@ -106,4 +106,4 @@ def bit_depth_steep(num_levels: int = 4, alpha=_ALPHA) -> Defense:
     del key
     return _staircase(x, num_levels, _STEEPNESS)
 
-  return Defense(apply, bit_depth(num_levels, alpha).surrogate)
+  return checked(apply, bit_depth(num_levels, alpha).surrogate)

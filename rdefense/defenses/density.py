@@ -53,7 +53,8 @@ def density(
     kernel: 'identity' (h is the count: the paper), 'box' (rho is 1 where the
       l_inf is at most `bandwidth`, else 0) or 'gaussian' (rho =
       exp(-||p - v||_2^2 / (2 bandwidth^2))).
-    bandwidth: in [0, 1] pixel units, above 0; for 'box' and 'gaussian'.
+    bandwidth: in [0, 1] pixel units, above 0, e.g. 4/255; for 'box' and
+      'gaussian'.
 
   Returns:
     The codebook, in the order of picking; `counts` are the pixels equal to the
@@ -140,10 +141,10 @@ def _kernel_matrix(kernel: str, bandwidth: float | None) -> np.ndarray | None:
     raise ValueError(
       f'kernel={kernel!r} is unknown: choose identity, box or gaussian'
     )
-  if bandwidth is None or not bandwidth > 0:
+  if bandwidth is None or not 0 < bandwidth <= 1:
     raise ValueError(
-      f'bandwidth={bandwidth}, expected above 0 for the {kernel} kernel: it is '
-      'in [0, 1] pixel units'
+      f'bandwidth={bandwidth}, expected above 0 and at most 1 for the {kernel} '
+      'kernel: divide grey levels by 255'
     )
   levels = 255 * float(bandwidth)
   apart = np.abs(np.subtract.outer(np.arange(256), np.arange(256)))

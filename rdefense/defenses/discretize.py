@@ -25,7 +25,7 @@ import numpy as np
 
 from rdefense import checks
 from rdefense.defenses import by_code
-from rdefense.defenses.base import Defense
+from rdefense.defenses.base import Defense, checked
 from rdefense.types import Array, Key
 
 __all__ = [
@@ -118,7 +118,7 @@ def nearest_code(codes, alpha=10.0, norm: str = 'linf') -> Defense:
     checks.check_channels(x, codes)
     return soft_assignment(x, codes, alpha, norm)
 
-  return Defense(apply, surrogate)
+  return checked(apply, surrogate)
 
 
 def binning(num_levels: int, alpha=10.0) -> Defense:
@@ -159,7 +159,7 @@ def binning(num_levels: int, alpha=10.0) -> Defense:
     del key
     return soft_assignment(x[..., None], levels, alpha, 'linf')[..., 0]
 
-  return Defense(apply, surrogate)
+  return checked(apply, surrogate)
 
 
 def thermometer(num_levels: int) -> Defense:
@@ -202,4 +202,4 @@ def thermometer(num_levels: int) -> Defense:
     del key
     return flat(jnp.clip(ramp(x), 0.0, 1.0))
 
-  return Defense(apply, surrogate)
+  return checked(apply, surrogate)

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdefense import checks
-from rdefense.defenses.base import Defense
+from rdefense.defenses.base import Defense, checked
 from rdefense.pooling import check_pooling, max_pool_valid
 from rdefense.types import Array, Key
 
@@ -98,7 +98,7 @@ def _keyless(fn: Callable[[Array], Array]) -> Defense:
     del key
     return fn(x)
 
-  return Defense(apply, apply)
+  return checked(apply)
 
 
 def max_pooling(window: int, stride: int) -> Defense:

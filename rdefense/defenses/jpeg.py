@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdefense import checks
-from rdefense.defenses.base import Defense
+from rdefense.defenses.base import Defense, checked
 from rdefense.defenses.jpeg_blocks import (
   FIXED,
   REAL,
@@ -160,7 +160,7 @@ def _jpeg(
     del key
     return code(x, SOFT)
 
-  return Defense(apply, surrogate)
+  return checked(apply, surrogate)
 
 
 def _to_ycc(x: Array, arithmetic: Arithmetic) -> tuple[Array, Array]:

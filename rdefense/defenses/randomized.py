@@ -36,7 +36,7 @@ import numpy as np
 
 from rdefense import checks
 from rdefense.defenses.assignment import mixture, nearest_center
-from rdefense.defenses.base import Defense
+from rdefense.defenses.base import Defense, checked
 from rdefense.defenses.centers import Finder, adaptive, fixed, sampled
 from rdefense.types import Array, Key, KeyedFn
 
@@ -70,7 +70,7 @@ def gaussian(sigma) -> Defense:
   def noisy(key: Key, x: Array) -> Array:
     return x + sigma * jax.random.normal(key, x.shape, x.dtype)
 
-  return Defense(noisy, noisy)
+  return checked(noisy)
 
 
 def discretize_with(
@@ -107,7 +107,7 @@ def discretize_with(
 
     return fn
 
-  return Defense(to_centers(assign), to_centers(surrogate))
+  return checked(to_centers(assign), to_centers(surrogate))
 
 
 def rand_disc(
@@ -130,8 +130,8 @@ def rand_disc(
     centres; the key is consumed.
 
   Raises:
-    ValueError: if sigma, tau or alpha <= 0, gamma < 0, alpha or gamma is
-      infinite, or not 1 <= num_centers <= num_samples.
+    ValueError: unless sigma and tau are in (0, 1], alpha > 0 and gamma >= 0 are
+      finite, and 1 <= num_centers <= num_samples.
   """
   find = _adaptive_centers(tau, num_centers, num_samples, gamma)
   return discretize_with(find, sigma, nearest_center, _mixture('alpha', alpha))
@@ -213,7 +213,8 @@ def rand_disc_fixed(codes, sigma, alpha) -> Defense:
     traced on an image with other channels, it raises `ValueError`.
 
   Raises:
-    ValueError: if sigma or alpha <= 0, alpha is infinite, or on bad codes.
+    ValueError: unless sigma is in (0, 1] and alpha positive and finite, or on
+      bad codes.
   """
   soft = _mixture('alpha', alpha)
   return discretize_with(fixed(codes), sigma, nearest_center, soft)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from rdefense import checks
-from rdefense.defenses.base import Defense
+from rdefense.defenses.base import Defense, checked
 from rdefense.types import Array, Key
 
 __all__ = ['resize_padding']
@@ -92,4 +92,4 @@ def resize_padding(
     inside = in_rows[:, None, None] & in_columns[None, :, None]
     return jnp.where(inside, x[rows][:, columns], pad_value)
 
-  return Defense(apply, apply)
+  return checked(apply)

@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 
 from rdefense import checks
-from rdefense.defenses.base import Defense
+from rdefense.defenses.base import Defense, checked
 from rdefense.types import Array, Key
 
 __all__ = ['total_variation']
@@ -72,8 +72,8 @@ def total_variation(
     not used.
 
   Raises:
-    ValueError: unless num_steps >= 1, step_size > 0, weight >= 0 and
-      alpha > 0.
+    ValueError: unless num_steps >= 1, step_size > 0, weight >= 0 and alpha is
+      positive and finite.
   """
   checks.check_at_least('num_steps', num_steps, 1, '')
   checks.check_positive('step_size', step_size)
@@ -96,4 +96,4 @@ def total_variation(
     del key
     return descend(x, lambda v: jnp.tanh(alpha / 2 * v))  # 2 sigmoid - 1
 
-  return Defense(apply, surrogate)
+  return checked(apply, surrogate)

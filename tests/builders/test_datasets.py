@@ -30,6 +30,17 @@ def test_what_is_held_out_of_training_is_the_rest_of_it():
   np.testing.assert_array_equal(held.labels, whole.labels[1200:])
 
 
+@pytest.mark.parametrize('count', [0, 2])
+def test_final_images_are_cut_as_test_images_are(monkeypatch, count):
+  asked = []
+  monkeypatch.setattr(
+    'rdefense.builders.datasets.load', lambda *args, **rest: asked.append(rest)
+  )
+  config = {'name': 'nips17', 'train_examples': 5, 'test_examples': count}
+  build.dataset(config, 'final')
+  assert asked == [{'count': count}]
+
+
 @pytest.mark.parametrize('count', [0, 1297])
 def test_nothing_held_out_is_said(count):
   with pytest.raises(ValueError, match=f'train_examples={count} of 1297'):

@@ -79,6 +79,13 @@ def test_a_codebook_has_the_bandwidth_of_its_config(kernel):
   assert found.provenance['bandwidth'] == 0.02 and len(found.codes) == 2
 
 
+@pytest.mark.parametrize('num_channels, size', [(1, 3), (3, 27)])
+def test_the_codes_of_a_grid_are_counted_a_channel(num_channels, size):
+  images = np.zeros((1, 2, 2, num_channels), np.uint8)
+  found = build.codebook({'name': 'grid', 'num_codes': 3}, images)
+  assert len(found.codes) == size
+
+
 def test_a_single_code_is_no_codebook():
   config = {'name': 'density', 'num_codes': 2, 'kernel': 'identity'}
   images = np.uint8([10, 11, 12, 12]).reshape(1, 1, 4, 1)

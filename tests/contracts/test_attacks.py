@@ -102,7 +102,8 @@ def data():
   params = rng.normal(size=(3, 9)).astype(np.float32)
   x = rng.uniform(size=(8, *SHAPE)).astype(np.float32)
   x[0, 0], x[1, 0] = 0, 1  # on the border of the box
-  deployed = np.asarray(binning(4).apply(None, x)).reshape(8, -1)
+  deployed = jax.vmap(lambda x: binning(4).apply(None, x))(x)
+  deployed = np.asarray(deployed).reshape(8, -1)
   y = (deployed @ params.T).argmax(-1).astype(np.int32)
   return params, (np.arange(8), x, y)
 

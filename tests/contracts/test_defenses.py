@@ -149,6 +149,26 @@ def test_images_stay_images_of_one_shape(name, defense, value, key):
       assert 0 <= out.min() and out.max() <= 1 + 1e-6  # sums of soft weights
 
 
+@pytest.mark.parametrize(
+  'x, message',
+  [
+    (np.zeros((4, 4, 3), np.uint8), 'dtype uint8, .*data.to_unit'),
+    (np.zeros((2, 4, 4, 3), np.float32), r'\(2, 4, 4, 3\), .*jax.vmap'),
+    (np.zeros((4, 3), np.float32), r'\(4, 3\), .*x\[\.\.\., None\]'),
+  ],
+  ids=['bytes', 'batch', 'plane'],
+)
+def test_what_is_no_image_is_refused(defense, x, message, key):
+  for fn in defense:
+    for call in (
+      fn,
+      jax.jit(fn),
+      lambda *args, fn=fn: jax.eval_shape(fn, *args),
+    ):
+      with pytest.raises(ValueError, match=message):
+        call(key, x)
+
+
 def test_bpda_has_the_value_of_apply_to_the_bit(defense, key):
   fn = defenses.differentiable(defense, 'bpda')
   x = jax.random.uniform(jax.random.key(3), (4, 4, 3))

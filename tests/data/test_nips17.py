@@ -2,12 +2,14 @@
 
 import csv
 import os
+import shutil
 
 import numpy as np
 from PIL import Image
 import pytest
 import tensorflow_datasets as tfds
 
+from rdefense.data import load
 from rdefense.data.nips17 import (
   load_nips17,
   nips17_builder,
@@ -133,6 +135,29 @@ def test_the_folder_is_named_or_lies_beside_the_datasets(monkeypatch, tmp_path):
   assert nips17_directory(tmp_path / 'x' / 'y') == tmp_path / 'x' / 'nips17'
   monkeypatch.setenv('NIPS17_DIR', str(tmp_path / 'named'))
   assert nips17_directory(tmp_path) == tmp_path / 'named'
+
+
+def test_the_final_images_have_a_folder_of_their_own(folder, monkeypatch):
+  monkeypatch.delenv('NIPS17_DIR', raising=False)
+  monkeypatch.delenv('NIPS17_FINAL_DIR', raising=False)
+  root = folder / 'root'
+  here = root / 'tfds'
+  message = 'nips17_final is not a folder: .* NIPS17_FINAL_DIR'
+  with pytest.raises(ValueError, match=message):
+    load('nips17', 'final', here)
+  shutil.copytree(folder / 'images', root / 'nips17_final' / 'images')
+  (root / 'nips17_final' / 'images.csv').write_text('ImageId,TrueLabel\na,7\n')
+  monkeypatch.setenv('NIPS17_DIR', str(folder))
+  assert load('nips17', 'test', here).labels.tolist() == list(LABELS.values())
+  assert load('nips17', 'final', here).labels.tolist() == [7]
+  with pytest.raises(ValueError, match="'test' and 'final'; got 'train'"):
+    load('nips17', 'train', here)
+  monkeypatch.setenv('NIPS17_FINAL_DIR', str(folder))
+  assert load('nips17', 'final', here, count=2).labels.tolist() == [1000, 1]
+  with pytest.raises(ValueError, match="'train' is unknown.*: test, final"):
+    nips17_directory(here, 'train')
+  with pytest.raises(ValueError, match="train, test; got 'final'"):
+    load('mnist', 'final', here)
 
 
 def test_the_named_folder_is_read_by_default(folder, monkeypatch):

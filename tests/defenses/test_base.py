@@ -10,6 +10,7 @@ from rdefense.defenses import (
   Defense,
   binning,
   chain,
+  checked,
   differentiable,
   identity,
   straight_through,
@@ -91,9 +92,39 @@ def test_identity_backward_through_a_change_of_shape_says_what_to_use(key):
 
 
 def test_identity_returns_its_image_untouched(key):
-  x = np.linspace(0, 1, 7, dtype=np.float32)
+  x = np.linspace(0, 1, 7, dtype=np.float32).reshape(1, 7, 1)
   np.testing.assert_array_equal(identity().apply(key, x), x)
   np.testing.assert_array_equal(identity().surrogate(key, x), x)
+
+
+@pytest.mark.parametrize('side', ['apply', 'surrogate'])
+def test_a_checked_defense_sees_images_alone_however_it_is_called(side, key):
+  seen = []
+
+  def spy(key, x):
+    del key
+    seen.append(x.shape)
+    return 2 * x
+
+  fn = getattr(checked(spy, spy), side)
+  again = lambda: jax.random.clone(key)
+  gradient = jax.grad(lambda x: fn(again(), x).sum())
+  batch = np.ones((2, 3, 4, 1), np.float32)
+  mapped = jax.jit(jax.vmap(fn, (None, 0)))(again(), batch)
+  np.testing.assert_array_equal(mapped, 2 * batch)
+  np.testing.assert_array_equal(gradient(batch[0]), mapped[0])
+  for call in (lambda x: fn(again(), x), gradient, jax.jit(gradient)):
+    for other in (batch, batch[0, ..., 0]):
+      with pytest.raises(ValueError, match='image has shape'):
+        call(other)
+  with pytest.raises(ValueError, match='image has dtype uint8'):
+    fn(again(), batch[0].astype(np.uint8))
+  assert set(seen) == {(3, 4, 1)}
+
+
+def test_a_checked_defense_is_its_own_surrogate_by_default():
+  defense = checked(lambda key, x: x)
+  assert defense.surrogate is defense.apply
 
 
 NOISY = Defense(

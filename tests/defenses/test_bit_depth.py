@@ -105,6 +105,7 @@ def test_gradients_are_finite_at_thresholds_and_far_away(alpha):
     ((1,), 'num_levels=1 .*at least 2.*constant'),
     ((0,), 'num_levels=0 '),
     ((4, 0.0), 'alpha=0.0 .*positive'),
+    ((4, np.inf), 'alpha=inf must be finite'),
     ((4, -1.0), 'alpha=-1.0 '),
   ],
   ids=str,

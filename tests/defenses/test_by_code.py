@@ -1,5 +1,7 @@
 """Loops over codes give what all distances at once give."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -72,6 +74,66 @@ def test_forward_and_reverse_agree_and_vmap_is_a_loop(x, codes):
   two = np.stack([x, x[::-1]])
   looped = np.stack([soft(one) for one in two])
   np.testing.assert_allclose(jax.vmap(soft)(two), looped, rtol=1e-6)
+
+
+def in_float64(x, codes, alpha, norm, slope):
+  """Derivative of <slope, g> by pairs of codes, without a cancellation."""
+  x, codes = np.float64(x), np.float64(codes)
+  apart = x[:, None] - codes
+  sizes = abs(apart)
+  if norm == 'l1':
+    distance, slopes = sizes.sum(-1), np.sign(apart)
+  elif norm == 'l2':
+    distance = np.sqrt((apart**2).sum(-1))
+    slopes = apart / np.maximum(distance, 1e-300)[..., None]
+  else:
+    distance = sizes.max(-1)
+    tied = sizes == distance[..., None]
+    slopes = np.sign(apart) * tied / tied.sum(-1, keepdims=True)
+  weights = np.exp(-alpha * (distance - distance.min(-1, keepdims=True)))
+  weights /= weights.sum(-1, keepdims=True)
+  found = np.zeros_like(x)
+  for i, j in itertools.combinations(range(len(codes)), 2):
+    both = weights[:, i] * weights[:, j] * ((codes[i] - codes[j]) @ slope)
+    found -= alpha * both[:, None] * (slopes[:, i] - slopes[:, j])
+  return found
+
+
+@pytest.mark.parametrize('num_codes, alpha', [(2, 25.5), (4, 100.0)])
+@pytest.mark.parametrize('how', [lambda fn: fn, jax.jit], ids=['eager', 'jit'])
+def test_derivatives_are_right_relative_to_their_size(num_codes, alpha, how):
+  x = np.linspace(0, 1, 1001, dtype=np.float32)[:, None]
+  codes = np.linspace(0, 1, num_codes, dtype=np.float32)[:, None]
+  total = lambda x: by_code.soft(x, codes, alpha, 'linf').sum()
+  got = how(jax.grad(total))(x)
+  expected = in_float64(x, codes, alpha, 'linf', np.ones(1))
+  assert abs(expected).min() < 1e-9  # of one weight, rounding leaves nothing
+  # alpha times distances of up to 1, each rounded to 6e-8.
+  np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+@NORMS
+def test_derivatives_in_color_are_right_relative_to_their_size(norm, x):
+  codes = np.random.default_rng(2).random((8, 3), np.float32)
+  slope = np.float32([0.3, -1.0, 0.7])
+  x = np.concatenate([x.reshape(-1, 3), codes])  # distances of 0, too
+  total = lambda x: (by_code.soft(x, codes, 60.0, norm) @ slope).sum()
+  got = jax.grad(total)(x)
+  expected = in_float64(x, codes, 60.0, norm, slope)
+  size = np.linalg.norm(expected, axis=-1)
+  assert size.min() < 1e-7  # less than rounding leaves of a weight
+  # As above; derivatives of some codes cancel in part.
+  assert (np.linalg.norm(got - expected, axis=-1) <= 1e-4 * size).all()
+
+
+@NORMS
+@pytest.mark.parametrize('num_codes', [2, 5, 16])
+def test_outside_the_codes_of_a_channel_derivatives_are_zero(num_codes, norm):
+  codes = np.linspace(0.1, 0.8, num_codes, dtype=np.float32)[:, None]
+  x = np.concatenate([np.linspace(-0.2, 0.099, 99), np.linspace(0.801, 1.2)])
+  total = lambda x: by_code.soft(x, codes, 10.0, norm).sum()
+  for fn in (jax.grad(total), jax.jit(jax.grad(total))):
+    np.testing.assert_array_equal(fn(np.float32(x)[:, None]), 0)
 
 
 @NORMS

@@ -192,6 +192,8 @@ IMAGES = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
     ((IMAGES, 2, 16), 'radius=16'),
     ((IMAGES, 2, 0.1, 'cosine'), "'cosine'"),
     ((IMAGES, 2, 0.1, 'box'), 'bandwidth=None'),
+    ((IMAGES, 2, 0.1, 'box', 8), 'bandwidth=8, .*divide grey levels by 255'),
+    ((IMAGES, 2, 0.1, 'gaussian', 0.0), 'bandwidth=0.0, expected above 0'),
     ((IMAGES, 2, 0.1, 'identity', 0.1), 'no meaning'),
   ],
 )

@@ -198,7 +198,7 @@ def test_compiled_mapped_and_traced_codes_give_the_same_image(num_codes):
   rng = np.random.default_rng(num_codes)
   codes = rng.uniform(size=(num_codes, 3)).astype(np.float32)
   x = rng.uniform(size=(2, 4, 4, 3)).astype(np.float32)
-  eager = nearest_code(codes).apply(KEY, x)
+  eager = np.stack([nearest_code(codes).apply(KEY, image) for image in x])
   fn = jax.jit(
     jax.vmap(lambda codes, x: nearest_code(codes).apply(KEY, x), (None, 0))
   )

@@ -123,6 +123,7 @@ def test_gradients_are_finite_where_pixels_are_equal():
     ({'step_size': 0.0}, 'step_size=0.0 .*positive'),
     ({'weight': -0.1}, 'weight=-0.1 .*at least 0.*adds variation'),
     ({'alpha': 0}, 'alpha=0 .*positive'),
+    ({'alpha': np.inf}, 'alpha=inf must be finite'),
   ],
   ids=str,
 )
