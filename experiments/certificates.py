@@ -39,10 +39,10 @@ def write_report(workdir, results) -> Path:
     blocks.append((
       'paragraph',
       'Certified: no image of the l_inf ball changes the right answer, proved '
-      'over all codes its pixels can reach, whatever the rounding. Refuted: an '
-      'image of the ball is known that the pipeline gets wrong. Undecided: the '
-      'budget was spent, or the margin is within rounding. Intervals are '
-      'exact, 95%, and cover the choice of test images.',
+      'over all codes its pixels can reach, in whatever order float32 adds up. '
+      'Refuted: an image of the ball is known that the pipeline gets wrong. '
+      'Undecided: the budget was spent, or the margin is within rounding. '
+      'Intervals are exact, 95%, and cover the choice of test images.',
     ))  # fmt: skip
   figures = {}
   unit = results['config']['threat']['unit']

@@ -97,6 +97,11 @@ def test_tallies_are_in_their_order(found):
   assert 0 < tallies['best'].correct <= 13
 
 
+def test_rules_that_are_not_asked_for_are_left_out(found):
+  rules = [r for r in vote_certification.RULES if r != 'as_coded']
+  assert list(vote_certification.tallies(found[2], rules)) == rules
+
+
 def test_wrong_votes_are_found_and_bounded():
   certified = {
     'index': np.arange(4),
@@ -107,11 +112,32 @@ def test_wrong_votes_are_found_and_bounded():
     'label': np.array([0, 0, 0]),
     'verdict/draws': np.array([[0, 0, 1], [1, 1, 0], [1, 1, 1]]),
   }
-  wrong, expected = vote_certification.wrong_votes(certified, attacked, 2)
+  wrong, expected = vote_certification.wrong_votes(certified, attacked, 2, 0.1)
   assert wrong.tolist() == [2]
+  # Certificates of three images may fail, and the majorities of two.
   np.testing.assert_allclose(
-    expected, np.exp(-3 * 0.25 / 2) + np.exp(-3 * 0.01 / 2)
+    expected, 3 * 0.1 + np.exp(-3 * 0.25 / 2) + np.exp(-3 * 0.01 / 2)
   )
+
+
+def test_certificates_that_fail_with_their_delta_are_expected():
+  """Images that are right half of the time: every certificate is a failure."""
+  delta, draws = 0.2, 60
+  rng = np.random.default_rng(0)
+  truth, images = np.array([0.5, 0.5]), 1000
+  voted = rng.multinomial(draws, truth, images)
+  labels = np.zeros(images, int)
+  margin = votes.shares(voted, labels, delta).sum(-1) - 1
+  certified = {'index': np.arange(images), 'certificate/best': margin}
+  attacked = {
+    'index': np.arange(images),
+    'label': labels,
+    'verdict/draws': rng.integers(0, 2, (images, 101)),
+  }
+  wrong, expected = vote_certification.wrong_votes(
+    certified, attacked, 2, delta
+  )
+  assert 10 < len(wrong) <= expected
 
 
 def test_too_few_votes_are_refused_before_any_work(problem, tmp_path):

@@ -10,9 +10,11 @@
 A fixed threshold, the object that the paper's curves are about (its prose has
 adaptive centres, which no bound certifies beyond eps 0.015: `adaptive`), with
 and without the down-sampling of Table 1, which is another defense for every
-eps. One network for each defense, trained naturally behind it. Presets: `small`
-has a small network, 1,000 images and 2,000 votes, `paper` paper B's network,
-all 10,000 images and 10,000 votes; `smoke` only shows that it runs.
+eps. Its first bin, (1, 1) up to eps 0.02, is no down-sampling: there Figure
+3(a) is `plain`, and its own curve `with down-sampling` starts at 0.03. One
+network for each defense, trained naturally behind it. Presets: `small` has a
+small network, 1,000 images and 2,000 votes, `paper` paper B's network, all
+10,000 images and 10,000 votes; `smoke` only shows that it runs.
 """
 
 import ml_collections

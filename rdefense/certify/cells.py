@@ -32,7 +32,7 @@ from scipy import special
 
 from rdefense import checks
 
-__all__ = ['Cells', 'axes', 'cells', 'law', 'laws', 'midpoints']
+__all__ = ['Cells', 'axes', 'cells', 'law', 'laws', 'midpoints', 'reach']
 
 # More than float32 errs by in a pixel or a radius.
 _DOUBT = 1e-6
@@ -69,6 +69,18 @@ def axes(codes: np.ndarray) -> list[np.ndarray] | None:
   return found if whole else None
 
 
+def reach(eps: float) -> float:
+  """How far a pixel in float32 gets at most in a ball of radius eps.
+
+  An attack that stays within eps of a pixel may round to a little more, by an
+  amount that does not shrink with eps.
+
+  >>> reach(0.0), round(reach(0.001), 9)
+  (0.0, 0.001001)
+  """
+  return eps + _DOUBT if eps else 0.0
+
+
 def midpoints(codes: np.ndarray) -> np.ndarray:
   """Thresholds between scalar codes `[k]`, in any order; `[k - 1]` float64."""
   ordered = np.sort(np.asarray(codes, np.float64))
@@ -96,19 +108,19 @@ def law(values: np.ndarray, thresholds: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def laws(
-  values: np.ndarray, thresholds: np.ndarray, sigma: float, reach: float
+  values: np.ndarray, thresholds: np.ndarray, sigma: float, moved: float
 ) -> list[np.ndarray]:
   """Of values `[V]` in [0, 1], the laws there and at both ends of their ball.
 
   Args:
     values, thresholds, sigma: as of `law`.
-    reach: half the width of the ball, which is cut to [0, 1].
+    moved: half the width of the ball, which is cut to [0, 1]; see `reach`.
 
   Returns:
     `law`, `low` and `high` of `Cells`.
   """
   values = np.asarray(values, np.float64)
-  ends = np.maximum(values - reach, 0), np.minimum(values + reach, 1)
+  ends = np.maximum(values - moved, 0), np.minimum(values + moved, 1)
   return [law(each, thresholds, sigma) for each in (values, *ends)]
 
 
@@ -143,7 +155,6 @@ def cells(
     )
   flat = np.asarray(images).reshape(len(images), -1, images.shape[-1])
   width = max(len(axis) for axis in grid)
-  reach = eps + _DOUBT if eps else 0.0
   found = []
   for channel, axis in enumerate(grid):
     values, place = np.unique(flat[..., channel], return_inverse=True)
@@ -151,7 +162,7 @@ def cells(
     counts = np.zeros((len(images), len(values)))
     np.add.at(counts, (np.arange(len(images))[:, None], place), 1)
     empty = ((0, 0), (0, width - len(axis)))
-    own = laws(values, midpoints(axis), sigma, reach)
+    own = laws(values, midpoints(axis), sigma, reach(eps))
     found.append((counts, *(np.pad(each, empty) for each in own)))
   counts, *rows = zip(*found, strict=True)
   return Cells(np.concatenate(counts, 1), *map(np.concatenate, rows))

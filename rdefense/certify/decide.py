@@ -6,7 +6,9 @@ bound is positive, or when it has few images and all of them were tried; an
 image is certified when none of its nodes is left, refuted as soon as an attack
 finds codes that the classifier gets wrong and a point of the ball that T sends
 there, both checked on the pipeline itself, and undecided when its budget is
-spent. A margin that rounding might change does not count as right.
+spent. A margin that rounding might change does not count as right: what is
+certified is so for the pipeline in float32, in whatever order it adds up, and
+for logits of any size.
 
 References:
   Paper A, section 4, enumerates all images of the root node; PROTOCOL A12.
@@ -38,6 +40,38 @@ __all__ = ['CERTIFIED', 'REFUTED', 'STATUS', 'UNDECIDED', 'Decisions', 'decide']
 
 
 _FIRST_PATTERNS = 1024  # rows of the tables of a root
+
+
+def _check_finite(params: PyTree) -> None:
+  leaves = jax.tree.leaves(params)
+  bad = sum(not np.isfinite(np.asarray(a)).all() for a in leaves)
+  if bad:
+    raise ValueError(
+      f'params hold NaN or infinite numbers in {bad} of {len(leaves)} arrays, '
+      'of which nothing can be proved: did training diverge?'
+    )
+
+
+def _checked(allowed: np.ndarray, expected: tuple[int, ...]) -> np.ndarray:
+  """Sets of codes; `ValueError` on what is none of these images."""
+  allowed = np.asarray(allowed)
+  if allowed.shape != expected:
+    raise ValueError(
+      f'allowed has shape {allowed.shape}, but these images and codes need '
+      f'{expected}: is it of another codebook?'
+    )
+  if allowed.dtype != bool:
+    raise ValueError(
+      f'allowed has dtype {allowed.dtype}; expected bool, whether a pixel can '
+      'be given a code: are these numbers of codes?'
+    )
+  without = int((~allowed.any(-1)).sum())
+  if without:
+    raise ValueError(
+      f'allowed leaves {without} pixels without any code, so there is no image '
+      'to decide: is it the set as printed, or of bytes where a ball has none?'
+    )
+  return allowed
 
 
 @functools.cache
@@ -93,9 +127,10 @@ def decide(
 
   Raises:
     ValueError: on arguments out of range, images, labels or codes that are
-      none, a budget or sizes below 1, a leaf size that is no power of two, a
-      set of codes of another shape than the images; by name on a layer without
-      a bound.
+      none, a budget or sizes below 1, a leaf size that is no power of two,
+      params that are not finite, a set of codes of another shape than the
+      images, not bool, or with a pixel that has none; by name on a layer
+      without a bound.
   """
   checks.check_images(images)
   checks.check_length('eps', eps)
@@ -108,17 +143,14 @@ def decide(
     )
   checks.check_codes(codes)
   checks.check_channels(images, codes)
+  _check_finite(params)
   images, labels = np.asarray(images, np.float32), np.asarray(labels)
   (num_classes,) = jax.eval_shape(apply, params, images[0]).shape
   checks.check_labels(labels, len(images), num_classes)
   if allowed is None:
     allowed = np.asarray(_reachable(norm)(images, codes, eps))
   expected = (*images.shape[:-1], len(codes))
-  if allowed.shape != expected:
-    raise ValueError(
-      f'allowed has shape {allowed.shape}, but these images and codes need '
-      f'{expected}: is it of another codebook?'
-    )
+  allowed = _checked(allowed, expected)
   functions = compiled_for(apply, norm, leaf_size)
   book = jnp.asarray(codes, jnp.float32)
   if network is None:

@@ -112,7 +112,7 @@ def least_kl(p: np.ndarray, kl: np.ndarray) -> np.ndarray:
   """
 
   def allowed(q):
-    return special.rel_entr(p, q) + special.rel_entr(1 - p, 1 - q) <= kl
+    return ~(special.rel_entr(p, q) + special.rel_entr(1 - p, 1 - q) > kl)
 
   return _least(np.asarray(p, np.float64), allowed)
 
@@ -141,13 +141,16 @@ def least_renyi(
           for x, y in pairs
         ]
       )
-    return special.logsumexp(logs, 0) <= (order - 1) * divergence
+    return ~(special.logsumexp(logs, 0) > (order - 1) * divergence)
 
   return _least(p, allowed)
 
 
 def _least(p: np.ndarray, allowed: Callable) -> np.ndarray:
-  """Below p, the end of the allowed interval, from outside."""
+  """Below p, the end of the allowed interval, from outside.
+
+  What is unknown, of a divergence that is NaN, is allowed.
+  """
   outside, inside = np.zeros_like(p), p
   for _ in range(_HALVINGS):
     middle = (outside + inside) / 2

@@ -25,13 +25,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rdefense.certify.interval import AFFINE, MOVES, PRODUCTS
-from rdefense.certify.operations import Operation, operations
+from rdefense.certify.interval import AFFINE, MOVES, PRODUCTS, ROUNDED
+from rdefense.certify.operations import (
+  Operation,
+  num_terms,
+  operations,
+  part,
+  within,
+)
+from rdefense.certify.windows import MAXIMA, windows
 from rdefense.types import Array
 
-__all__ = ['Affine', 'Group', 'Layer', 'Layered', 'layered']
-
-_MAXIMA = ('max', 'reduce_max')
+__all__ = ['Affine', 'Group', 'Layer', 'Layered', 'Step', 'layered']
 
 
 class Affine(NamedTuple):
@@ -70,6 +75,19 @@ class Group(NamedTuple):
 Layer = list[Group]
 
 
+class Step(NamedTuple):
+  """A layer, or the sums, as the network itself computes it.
+
+  Attributes:
+    fn: from the entries before, flattened, to its own.
+    again: of how many roundings each sum is right by the blocks, in any order;
+      their own entries have been rounded too.
+  """
+
+  fn: Callable[[Array], Array]
+  again: int
+
+
 class Layered(NamedTuple):
   """A network as layers, the sums behind them, and the rest.
 
@@ -78,11 +96,15 @@ class Layered(NamedTuple):
     sums: of the last layer's groups (of pixels, where there is no layer): the
       first dense layer before its non-linearity.
     head: the rest of the network, from those sums to its value.
+    groups: the entries of the pixels, then of each layer's groups.
+    steps: of each layer, then of the sums.
   """
 
   layers: list[Layer]
   sums: Affine
   head: Callable[[Array], Array]
+  groups: list[list[np.ndarray]]
+  steps: list[Step]
 
 
 def layered(fn: Callable[[Array], Array], x: Array) -> Layered:
@@ -100,38 +122,44 @@ def layered(fn: Callable[[Array], Array], x: Array) -> Layered:
   ops = operations(fn, x)
   cuts = _cuts(ops)
   height, width, channels = x.shape
-  groups = list(np.arange(x.size).reshape(height * width, channels))
-  layers = []
+  groups = [list(np.arange(x.size).reshape(height * width, channels))]
+  layers, steps = [], []
   for begin, middle, end in zip(cuts[::2], cuts[1::2], cuts[2::2]):
-    affine = _affine(_between(ops, begin, middle), ops[begin].shape, groups)
-    windows, floor = _maxima(ops, middle, end)
-    layers.append(_grouped(affine, windows, floor))
-    groups = [group.entries for group in layers[-1]]
+    affine = _affine(part(ops, begin, middle), ops[begin].shape, groups[-1])
+    layers.append(_grouped(affine, *windows(ops, middle, end)))
+    deepest = max((group.matrices for group in layers[-1]), key=_depth)
+    steps.append(_step(ops, begin, end, deepest))
+    groups.append([group.entries for group in layers[-1]])
   begin, end = cuts[-2:]
-  sums = _affine(_between(ops, begin, end), ops[begin].shape, groups)
-  rest, shape = _between(ops, end, len(ops) - 1), ops[end].shape
-  return Layered(layers, sums, lambda h: rest(h.reshape(shape)))
+  sums = _affine(part(ops, begin, end), ops[begin].shape, groups[-1])
+  steps.append(_step(ops, begin, end, [m for _, m in sums.blocks]))
+  head = _flat(part(ops, end, len(ops) - 1), ops[end].shape)
+  return Layered(layers, sums, head, groups, steps)
 
 
-def _between(
-  ops: list[Operation], begin: int, end: int
+def _flat(
+  fn: Callable[[Array], Array], shape: tuple[int, ...]
 ) -> Callable[[Array], Array]:
-  """The value of operation `end`, from that of `begin`."""
-  known = {begin}
-  for position in range(begin + 1, end + 1):
-    if set(ops[position].inputs) <= known:
-      known.add(position)
-  if end not in known:
-    raise ValueError(f'layer {ops[end].name!r} joins values of two depths.')
+  """The function of a flattened array, its value flattened as well."""
+  return lambda x: fn(x.reshape(shape)).reshape(-1)
 
-  def fn(x: Array) -> Array:
-    values = {begin: x}
-    for position in sorted(known - {begin}):
-      op = ops[position]
-      values[position] = op(*(values[i] for i in op.inputs))
-    return values[end]
 
-  return fn
+def _depth(matrices: list[np.ndarray]) -> int:
+  """How many additions follow each other: within a block, then of blocks."""
+  return max(map(len, matrices), default=0) + len(matrices)
+
+
+def _step(
+  ops: list[Operation], begin: int, end: int, matrices: list[np.ndarray]
+) -> Step:
+  """Counts what blocks round: their sums, and all but the first of products."""
+  rounded = [
+    num_terms(op, [ops[i].shape for i in op.inputs])[0]
+    for op in (ops[position] for position in within(ops, begin, end))
+    if op.name in ROUNDED
+  ]
+  fn = _flat(part(ops, begin, end), ops[begin].shape)
+  return Step(fn, _depth(matrices) + sum(rounded[1:]))
 
 
 def _is_affine(op: Operation) -> bool:
@@ -151,7 +179,7 @@ def _cuts(ops: list[Operation]) -> list[int]:
     if op.name not in MOVES:
       if dense and not _is_affine(op):
         break
-      if not _is_affine(op) and op.name not in _MAXIMA:
+      if not _is_affine(op) and op.name not in MAXIMA:
         raise ValueError(
           f'layer {op.name!r} comes before the first dense layer, and is '
           'neither affine nor a maximum.'
@@ -184,62 +212,6 @@ def _affine(
     reached = np.flatnonzero(matrix.any(0))
     blocks.append((reached, matrix[:, reached]))
   return Affine(np.asarray(bias).reshape(-1), blocks)
-
-
-def _maxima(
-  ops: list[Operation], begin: int, end: int
-) -> tuple[np.ndarray, np.ndarray]:
-  """Of which entries each entry of a value is the maximum, and of what else.
-
-  Returns:
-    `(windows [w, n], floor [n])`, the windows filled up by repetition.
-  """
-  shape = ops[begin].shape
-  fn = _between(ops, begin, end)
-  floor = np.asarray(fn(jnp.full(shape, -jnp.inf))).reshape(-1)
-  values = {begin: np.arange(np.prod(shape)).reshape(*shape, 1)}
-  for position in range(begin + 1, end + 1):
-    op = ops[position]
-    if not set(op.inputs) <= set(values):
-      continue
-    inputs = [values[i] for i in op.inputs]
-    if op.name == 'max':
-      parts = [np.broadcast_to(a, (*op.shape, a.shape[-1])) for a in inputs]
-      value = np.concatenate(parts, -1)
-    elif op.name == 'reduce_max':
-      axes = tuple(op.params['axes'])
-      last = tuple(range(-1 - len(axes), -1))
-      value = np.moveaxis(inputs[0], axes, last).reshape(*op.shape, -1)
-    else:
-      value = _moved(op, inputs)
-    values[position] = value
-  windows = values[end].reshape(len(floor), -1)
-  # What a move fills in, -1, is part of the floor.
-  windows = np.where(windows < 0, windows.max(-1, keepdims=True), windows)
-  if windows.min() < 0:
-    raise ValueError('some entry of a layer is the maximum of constants alone.')
-  windows = np.sort(windows, -1).T
-  keep = np.ones(len(windows), bool)
-  keep[1:] = (windows[1:] != windows[:-1]).any(-1)
-  return windows[keep], floor
-
-
-def _moved(op: Operation, inputs: list[np.ndarray]) -> np.ndarray:
-  """A rearrangement of sets of entries; -1 for what it fills in."""
-  if op.name in ('convert_element_type', 'copy', 'stop_gradient'):
-    return inputs[0]
-  fixed = tuple(
-    a
-    if a is None or jnp.issubdtype(jnp.result_type(a), jnp.integer)
-    else jnp.full(jnp.shape(a), -1)
-    for a in op.operands
-  )
-  widest = max(a.shape[-1] for a in inputs)
-  sets = [
-    jnp.asarray(np.take(a, np.arange(widest), -1, mode='clip')) for a in inputs
-  ]
-  move = op._replace(operands=fixed).__call__
-  return np.asarray(jax.vmap(move, -1, -1)(*sets))
 
 
 def _grouped(affine: Affine, windows: np.ndarray, floor: np.ndarray) -> Layer:

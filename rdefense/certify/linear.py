@@ -177,7 +177,7 @@ def _signed(box: Box, sign: float) -> Box:
 def _lines(gap: Box, second: Array) -> _Lines:
   """Lines of max(t, 0) for t in the gap; `second` is as large as |b| gets."""
   low, high = gap
-  crosses = (low < 0) & (high > 0)
+  crosses = ~(low >= 0) & ~(high <= 0)  # so that NaN comes out as NaN
   width = jnp.where(crosses, high - low, 1.0)
   slope = jnp.where(crosses, high, 0.0) / width
   positive = jnp.where(low >= 0, 1.0, 0.0)

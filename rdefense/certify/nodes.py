@@ -19,13 +19,20 @@ import jax.numpy as jnp
 
 from rdefense.certify.linear import linear
 from rdefense.certify.reachable import box
+from rdefense.certify.rounding import evaluated
 from rdefense.losses import margin, margins
 from rdefense.types import Array, Int, PyTree
 
-__all__ = ['ROUNDING', 'Examined', 'Tried', 'enumerated', 'examine', 'flipped']
+__all__ = [
+  'Enumerated',
+  'Examined',
+  'Tried',
+  'enumerated',
+  'examine',
+  'flipped',
+  'least_margin',
+]
 
-# A hundred times what the order of a network's sums was seen to change.
-ROUNDING = 1e-3
 _LINES = 2  # margins of a node that get linear bounds; more hardly ever helped
 
 
@@ -36,10 +43,18 @@ class Tried(NamedTuple):
   codes: Array  # [H, W], int32: which code each pixel has
 
 
+class Enumerated(NamedTuple):
+  """All images of a node."""
+
+  lower: Array  # of their margins, shape=(), float32; never NaN
+  tried: Tried
+
+
 class Examined(NamedTuple):
   """One node looked at."""
 
-  lower: Array  # [M], float32: of the margin to each class; of its own, inf
+  # [M], float32: of the margin to each class; of its own, inf; never NaN.
+  lower: Array
   tried: Tried  # the corner that the bound fears most
   halves: Array  # [2, H, W, k], bool: the node split at one pixel
 
@@ -50,6 +65,12 @@ Apply = Callable[[PyTree, Array], Array]
 def _margin(apply: Apply, params: PyTree, z: Array, label: Int) -> Array:
   with jax.default_matmul_precision('highest'):
     return margin(apply(params, z), jnp.asarray(label))
+
+
+def least_margin(differences: Array, label: Int) -> Array:
+  """The least of `[M]` margins to each class, its own apart."""
+  own = jnp.arange(len(differences)) == label
+  return jnp.where(own, jnp.inf, differences).min()
 
 
 def examine(
@@ -89,7 +110,8 @@ def examine(
   value = jnp.matmul(worst, codes.T, precision='highest')  # [H, W, k]
   chosen = jnp.where(allowed, value, jnp.inf).argmin(-1)
   tried = Tried(_margin(apply, params, codes[chosen], label), chosen)
-  return Examined(bound.lower, tried, _split(allowed, value))
+  lower = jnp.fmax(bound.lower, -jnp.inf)  # what is beyond float32 is no bound
+  return Examined(lower, tried, _split(allowed, value))
 
 
 def _split(allowed: Array, value: Array) -> Array:
@@ -113,13 +135,19 @@ def enumerated(
   allowed: Array,
   label: Int,
   size: int,
-) -> Tried:
+) -> Enumerated:
   """The least margin of all images of a node that has `size` or fewer.
+
+  Below it lies what any evaluation in float32 gives of any of them.
 
   Args:
     apply, params, codes, allowed, label: as for `examine`.
     size: a power of two, as many images are evaluated.
   """
+
+  def differences(z: Array) -> Array:
+    return margins(apply(params, z), jnp.asarray(label))
+
   codes, allowed = jnp.asarray(codes), jnp.asarray(allowed)
   count = allowed.sum(-1).reshape(-1)
   width = min(size.bit_length() - 1, count.size)  # pixels not fixed, at most
@@ -130,15 +158,17 @@ def enumerated(
   ordered = jnp.argsort(~allowed, axis=-1).reshape(count.size, -1)
   shape = allowed.shape[:-1]
 
-  def one(number: Array) -> Tried:
+  def one(number: Array) -> Array:
     digits = number // steps % radices
     chosen = ordered[:, 0].at[places].set(ordered[places, digits])
-    chosen = chosen.reshape(shape)
-    return Tried(_margin(apply, params, codes[chosen], label), chosen)
+    return chosen.reshape(shape)
 
-  tried = jax.vmap(one)(jnp.arange(size))
-  least = tried.margin.argmin()
-  return Tried(tried.margin[least], tried.codes[least])
+  chosen = jax.vmap(one)(jnp.arange(size))
+  values, lost = evaluated(differences, codes[chosen])
+  least = jax.vmap(least_margin, (0, None))
+  lower, margin = least(values - lost[None], label).min(), least(values, label)
+  tried = Tried(margin.min(), chosen[margin.argmin()])
+  return Enumerated(jnp.fmax(lower, -jnp.inf), tried)
 
 
 def flipped(

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 from rdefense.types import Array
 
-__all__ = ['Operation', 'num_terms', 'operations']
+__all__ = ['Operation', 'num_terms', 'operations', 'part', 'within']
 
 
 # Of others, such as `scan` and `reduce`, an inner jaxpr is not the whole.
@@ -144,6 +144,41 @@ def _append(eqn, operands, found: list[Operation]) -> _Entry:
   shape = tuple(eqn.outvars[0].aval.shape)
   found.append(Operation(eqn.primitive, eqn.params, fixed, inputs, shape))
   return _Entry(len(found) - 1)
+
+
+def within(ops: list[Operation], begin: int, end: int) -> list[int]:
+  """Positions up to `end` of what depends on nothing but operation `begin`.
+
+  Raises:
+    ValueError: where `end` depends on an earlier operation as well.
+  """
+  known = {begin}
+  for position in range(begin + 1, end + 1):
+    if set(ops[position].inputs) <= known:
+      known.add(position)
+  if end not in known:
+    raise ValueError(f'layer {ops[end].name!r} joins values of two depths.')
+  return sorted(known - {begin})
+
+
+def part(
+  ops: list[Operation], begin: int, end: int
+) -> Callable[[Array], Array]:
+  """The value of operation `end`, from that of `begin`.
+
+  Raises:
+    ValueError: as `within`.
+  """
+  positions = within(ops, begin, end)
+
+  def fn(x: Array) -> Array:
+    values = {begin: x}
+    for position in positions:
+      op = ops[position]
+      values[position] = op(*(values[i] for i in op.inputs))
+    return values[end]
+
+  return fn
 
 
 def num_terms(op: Operation, shapes: list[tuple[int, ...]]) -> tuple[int, int]:

@@ -55,6 +55,7 @@ _MAX_STEPS = 5000  # of the dynamic program, pixels of an image
 _AT_ONCE = 32  # images, against memory
 _WIDTHS = 4  # of grids, from one to twice as wide
 _USEFUL = 25.0  # losses l, from minus this to this
+_SANE = 600.0  # losses whose exponentials are normal numbers
 _TILTS = np.geomspace(2, 600, 40)  # of Chernoff's bound, at half a window
 _UNIT = 2.0**-52
 
@@ -250,12 +251,17 @@ def _wrapped(counts: np.ndarray, rows: _Transforms) -> np.ndarray:
 
 
 def _deltas(losses: _Losses) -> np.ndarray:
-  """sum max(0, P - e^l Q) at every l of the grid: `[R, bins]`."""
-  weight = np.exp(_grid(losses.window))
-  scaled = losses.mass / weight
+  """sum max(0, P - e^l Q) at every l of the grid: `[R, bins]`.
+
+  The sum is over the losses above l. Where e^l leaves float64 it is bounded by
+  that of P alone, and what Q has there counts for nothing elsewhere.
+  """
+  sane = np.abs(_grid(losses.window)) < _SANE
+  weight = np.exp(np.where(sane, _grid(losses.window), 0.0))
+  scaled = np.where(sane, losses.mass / weight, 0.0)
   after, later = (
     np.cumsum(each[:, ::-1], -1)[:, ::-1] - each
     for each in (losses.mass, scaled)
   )
-  above = np.maximum(after - weight * later, 0.0)
+  above = np.where(sane, np.maximum(after - weight * later, 0.0), after)
   return np.minimum(above + losses.endless[:, None], 1.0)

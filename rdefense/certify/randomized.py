@@ -39,7 +39,7 @@ from scipy import stats
 
 from rdefense import checks
 from rdefense.certify import divergences
-from rdefense.certify.cells import Cells, cells, laws, midpoints
+from rdefense.certify.cells import Cells, cells, laws, midpoints, reach
 from rdefense.certify.privacy_loss import least_event
 from rdefense.defenses.centers import Finder
 from rdefense.types import Key
@@ -50,7 +50,6 @@ __all__ = [
 ]  # fmt: skip
 
 BOUNDS = ('pinsker', 'kl', 'renyi', 'neyman_pearson')
-_OUTWARD = 1 + 1e-6  # more than float32 errs by
 
 
 class Certified(NamedTuple):
@@ -82,8 +81,11 @@ class Certifier(Protocol):
 
 
 def best(found: Certified) -> np.ndarray:
-  """The greatest of all bounds of the margin, image by image: `[N]`."""
-  return np.max(list(found.margin.values()), 0)
+  """The greatest of all bounds of the margin, image by image: `[N]`.
+
+  NaN is no bound, and hides none of the others.
+  """
+  return np.fmax.reduce(list(found.margin.values()))
 
 
 def gaussian(sigma: float) -> Certifier:
@@ -181,14 +183,14 @@ def adaptive(
         for x, those in zip(images, centers, strict=True)
       ]
     )
-    return np.minimum(_mean_above(drawn, most, delta), most)
+    return np.fmin(_mean_above(drawn, most, delta), most)
 
   def certify(images, eps: float, shares, index=None) -> Certified:
     checks.check_images(images)
     checks.check_length('eps', eps)
     index = np.arange(len(images)) if index is None else np.asarray(index)
     images = np.asarray(images, np.float32)
-    samples = num_samples * images.shape[-1] * (eps * _OUTWARD / tau) ** 2
+    samples = num_samples * images.shape[-1] * (reach(eps) / tau) ** 2
     normal = _shifted(_moved(images, eps) / sigma**2 + samples, shares)
     divergence = np.minimum(
       samples / 2 + given_centers(images, eps, index), normal.divergence
@@ -202,8 +204,8 @@ def adaptive(
 def _moved(images: np.ndarray, eps: float) -> np.ndarray:
   """The greatest squared l_2 norm of a perturbation that stays in [0, 1]."""
   images = np.asarray(images, np.float64)
-  reach = np.minimum(eps, np.maximum(images, 1 - images)) * _OUTWARD
-  return (reach**2).reshape(len(images), -1).sum(-1)
+  moved = np.minimum(reach(eps), np.maximum(images, 1 - images))
+  return (moved**2).reshape(len(images), -1).sum(-1)
 
 
 def _divergences(x, drawn, sigma: float, eps: float) -> list[float]:
@@ -211,7 +213,7 @@ def _divergences(x, drawn, sigma: float, eps: float) -> list[float]:
   values, counts = np.unique(x, return_counts=True)
   found = []
   for centers in drawn:
-    own = laws(values, midpoints(np.unique(centers)), sigma, eps * _OUTWARD)
+    own = laws(values, midpoints(np.unique(centers)), sigma, reach(eps))
     found.append(float(divergences.kl(Cells(counts[None], *own))[0]))
   return found
 

@@ -188,7 +188,7 @@ class Search:
   def _try(self, image: np.ndarray, tried: nodes.Tried) -> None:
     """Refutes what the classifier gets wrong at a point of the ball."""
     wrong = np.flatnonzero(
-      (tried.margin <= 0) & (self.status[image] == UNDECIDED)
+      ~(tried.margin > 0) & (self.status[image] == UNDECIDED)
     )
     if not wrong.size:
       return
@@ -220,16 +220,16 @@ class Search:
       if whole[i]:
         self.lower[owner] = max(lower, self.lower[owner])
       self.open[owner] -= 1
-      if lower <= 0:
+      if not lower > 0:
         for left in node[i : i + 1] if again[i] else looked.halves[i]:
           self.open[owner] += 1
           self._push(owner, left, looked.lower[i])
 
   def _enumerate(self, image: np.ndarray, node: np.ndarray) -> None:
-    tried = self._call(self.compiled.enumerated, image, node)
-    self._try(image, tried)
-    for owner, least in zip(image, tried.margin, strict=True):
+    found = self._call(self.compiled.enumerated, image, node)
+    self._try(image, found.tried)
+    for owner, lower in zip(image, found.lower, strict=True):
       if self.lower[owner] == -np.inf:
-        self.lower[owner] = least
+        self.lower[owner] = lower
       self.open[owner] -= 1
-      self.doubtful[owner] |= least <= nodes.ROUNDING
+      self.doubtful[owner] |= not lower > 0

@@ -29,7 +29,15 @@ import numpy as np
 from rdefense.certify.elimination import Term, broadcast
 from rdefense.certify.layers import Affine, Group, Layered
 
-__all__ = ['Table', 'num_images', 'ranges', 'summed', 'tabulated', 'terms']
+__all__ = [
+  'Table',
+  'ends',
+  'num_images',
+  'ranges',
+  'summed',
+  'tabulated',
+  'terms',
+]
 
 
 class Table(NamedTuple):
@@ -57,8 +65,8 @@ def num_images(allowed: np.ndarray) -> int:
 
 def tabulated(
   network: Layered, codes: np.ndarray, allowed: np.ndarray, max_patterns: int
-) -> list[Table]:
-  """Tables of the entries in front of the first dense layer.
+) -> list[list[Table]]:
+  """Tables of the pixels, then of the entries of each layer.
 
   Args:
     network: the classifier.
@@ -67,7 +75,8 @@ def tabulated(
     max_patterns: rows of a table, at most.
 
   Returns:
-    One table for each group of `network.sums`.
+    One table for each of `network.groups`; the last are in front of the first
+    dense layer.
   """
   options = [codes[a] for a in allowed.reshape(-1, len(codes))]
   tables = []
@@ -76,9 +85,23 @@ def tabulated(
     own = (pixel,) if len(values) > 1 else ()
     values = values if own else values[0]
     tables.append(Table(own, values, values))
+  found = [tables]
   for layer in network.layers:
     tables = [_maxima(group, tables, max_patterns) for group in layer]
-  return tables
+    found.append(tables)
+  return found
+
+
+def ends(
+  groups: list[np.ndarray], tables: list[Table]
+) -> tuple[np.ndarray, np.ndarray]:
+  """The least and the largest of each entry, over the patterns: `[E]` each."""
+  low = np.empty(sum(map(len, groups)), np.float32)
+  high = np.empty_like(low)
+  for entries, table in zip(groups, tables, strict=True):
+    low[entries] = table.low.reshape(-1, len(entries)).min(0)
+    high[entries] = table.high.reshape(-1, len(entries)).max(0)
+  return low, high
 
 
 def ranges(sums: Affine, tables: list[Table]) -> tuple[np.ndarray, np.ndarray]:
@@ -116,22 +139,33 @@ def summed(sums: Affine, tables: list[Table]) -> Table:
   return Table(tuple(sorted(sizes)), total, total)
 
 
-def terms(sums: Affine, tables: list[Table], coefs: np.ndarray) -> list[Term]:
+def terms(
+  sums: Affine,
+  tables: list[Table],
+  coefs: np.ndarray,
+  lost: list[np.ndarray],
+) -> list[Term]:
   """Lower bounds of linear functions of the sums without their bias.
 
   Args:
     sums: the first dense layer.
     tables: of its groups.
     coefs: `[M, H]`.
+    lost: of each group, what its entries may be off by.
 
   Returns:
     For each table its pixels and a table `[..., M]`, the lower ends; their
     sum is below the functions.
   """
-  return [
-    (table.pixels, _product(table, matrix @ coefs[:, entries].T).low)
-    for (entries, matrix), table in zip(sums.blocks, tables, strict=True)
-  ]
+  found = []
+  for (entries, matrix), table, off in zip(
+    sums.blocks, tables, lost, strict=True
+  ):
+    # In float64, as sums over all entries come before those over groups.
+    slopes = matrix.astype(np.float64) @ coefs[:, entries].T
+    low = _product(table, slopes).low - off @ np.abs(slopes)
+    found.append((table.pixels, low))
+  return found
 
 
 def _product(table: Table, matrix: np.ndarray) -> Table:

@@ -46,7 +46,7 @@ def shares(votes: np.ndarray, labels: np.ndarray, delta: float) -> np.ndarray:
   """Lower bounds of P[y] and of 1 - max P[z], together at 1 - delta.
 
   Args:
-    votes: `[N, K]` integers, of the draws on each image.
+    votes: `[N, K]` integers, of the draws on each image, K from 2.
     labels: `[N]`, the right classes.
     delta: probability that a bound of an image fails, in (0, 1).
 
@@ -54,20 +54,24 @@ def shares(votes: np.ndarray, labels: np.ndarray, delta: float) -> np.ndarray:
     `[N, 2]` float64.
 
   Raises:
-    ValueError: on delta outside (0, 1), and on fewer votes than could ever
-      certify anything.
+    ValueError: on delta outside (0, 1), on fewer votes than could ever certify
+      anything, on fewer than two classes, and on labels that are none of them.
   """
-  votes = np.asarray(votes)
+  votes, labels = np.asarray(votes), np.asarray(labels)
+  num_classes = votes.shape[1]
+  checks.check_at_least(
+    'num_classes', num_classes, 2, ': votes [N, K] count each of K classes'
+  )
+  checks.check_labels(labels, len(votes), num_classes)
   total = votes.sum(-1)
   check_votes(int(total.min()), delta)
-  labels = np.asarray(labels)
   right = np.take_along_axis(votes, labels[:, None], 1)[:, 0]
-  others = np.where(np.arange(votes.shape[1]) == labels[:, None], -1, votes)
+  others = np.where(np.arange(num_classes) == labels[:, None], -1, votes)
   most = others.max(-1)
   low = np.where(
     right > 0, stats.beta.ppf(delta / 2, right, total - right + 1), 0.0
   )
-  tail = delta / 2 / max(1, votes.shape[1] - 1)
+  tail = delta / 2 / (num_classes - 1)
   with np.errstate(invalid='ignore'):
     high = stats.beta.isf(tail, most + 1, total - most)
   not_other = 1 - np.where(most < total, high, 1.0)

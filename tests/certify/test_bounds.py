@@ -151,6 +151,14 @@ def test_rounding_cannot_close_an_interval():
   assert linear(fn, x, x).lower[0] <= 2**24
 
 
+def test_a_line_of_what_is_no_number_is_none():
+  weights = jnp.float32([[1.0, jnp.nan], [1.0, 1.0]])
+  fn = lambda x: jnp.matmul(jax.nn.relu(jnp.matmul(x, weights)), jnp.eye(2))
+  known = jnp.float32([5.0, 5.0])
+  bound = linear(fn, jnp.zeros(2), jnp.ones(2), known)
+  assert not bound.const[1] <= 0 and jnp.isnan(bound.lower[1])
+
+
 @pytest.mark.parametrize(
   'fn, words',
   [

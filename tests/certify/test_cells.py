@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from rdefense.certify import divergences
-from rdefense.certify.cells import axes, cells, law, midpoints
+from rdefense.certify.cells import axes, cells, law, midpoints, reach
+from rdefense.threats import linf
 
 CODES = st.lists(
   st.integers(0, 20).map(lambda n: n / 20), min_size=2, max_size=5, unique=True
@@ -69,6 +70,16 @@ def test_divergences_are_worst_at_an_end(codes, value, sigma, eps):
   with np.errstate(divide='ignore'):
     every = np.log((q**3 / p**2).sum(-1)) / 2
   assert divergences.renyi(found, 3.0, reverse=True)[0] >= max(every) - 1e-9
+
+
+@pytest.mark.parametrize('eps', [1e-4, 1e-3, 0.01, 0.1])
+def test_the_threat_itself_stays_within_reach(eps):
+  """In float32 its projection gets a little beyond eps."""
+  x = np.linspace(0, 1, 4096, dtype=np.float32).reshape(64, 64, 1)
+  moved = [np.asarray(linf(eps).project(x + s, x)) for s in (-1.0, 1.0)]
+  distance = max(np.abs(np.float64(z) - np.float64(x)).max() for z in moved)
+  assert eps < distance <= reach(eps)
+  assert reach(0) == 0
 
 
 @pytest.mark.parametrize(

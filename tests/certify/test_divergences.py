@@ -62,6 +62,14 @@ def test_what_an_image_has_not_does_not_count():
   assert divergences.renyi(found, 2.0).tolist() == [0, np.inf]
 
 
+def test_of_an_unknown_divergence_nothing_is_left():
+  p, unknown = np.array([0.99]), np.array([np.nan])
+  assert divergences.least_kl(p, unknown) == 0
+  for reverse in (False, True):
+    assert divergences.least_renyi(p, unknown, 2.0, reverse) == 0
+  assert not divergences.least_pinsker(p, unknown) > 0
+
+
 def test_order_has_to_exceed_one():
   law = np.array([[0.5, 0.5]])
   with pytest.raises(ValueError, match='order=1 must be above 1'):

@@ -148,6 +148,18 @@ def test_no_radius_takes_nothing():
   np.testing.assert_allclose(least_event(found, shares), shares, atol=1e-6)
 
 
+@pytest.mark.parametrize('pixels', [[0.0], [0.0, 1.0, 0.3], [0.42, 0.5]])
+@pytest.mark.parametrize('sigma', [0.012, 0.02])
+def test_a_little_noise_is_bounded_and_below_the_truth(pixels, sigma):
+  """Windows of up to some thousand, where e^l is no number."""
+  image = np.float32(pixels).reshape(1, 1, -1, 1)
+  found = cells(image, np.array([[0.0], [1.0]]), sigma, 0.45)
+  place = np.searchsorted(np.unique(image), image.reshape(-1))
+  for share in (0.6, 0.99):
+    bound = least_event(found, np.array([[share]]))[0, 0]
+    assert 0 <= bound <= _worst(found, place, share) + 1e-12
+
+
 def test_certainty_costs_everything():
   """An end that reaches what the clean pixel cannot: nothing is left of it."""
   law = np.array([[1.0, 0.0]])

@@ -12,8 +12,9 @@ from scipy import stats
 
 from rdefense import defenses
 from rdefense.certify import randomized
-from rdefense.certify.cells import law, midpoints
+from rdefense.certify.cells import law, midpoints, reach
 from rdefense.defenses import centers
+from rdefense.threats import linf
 
 CODES = np.array([[0.0], [1.0]])
 SIGMA = 0.15
@@ -61,7 +62,7 @@ def test_noise_alone_is_cohens_radius():
   image = np.full((1, 10, 10, 1), 0.5, np.float32)
   shares = np.array([[0.95, 0.97]])
   found = randomized.gaussian(0.5)(image, 0.02, shares)
-  moved = 0.02 * 10 / 0.5
+  moved = reach(0.02) * 10 / 0.5
   least = stats.norm.cdf(stats.norm.ppf(shares[0]) - moved)
   np.testing.assert_allclose(
     found.margin['neyman_pearson'], [least.sum() - 1], atol=1e-5
@@ -76,6 +77,36 @@ def test_bounds_of_noise_are_in_their_order():
   assert (margin['pinsker'] <= margin['kl'] + 1e-8).all()
   for name in ('kl', 'renyi'):
     assert (margin[name] <= margin['neyman_pearson'] + 1e-8).all()
+
+
+def test_noise_is_certified_against_what_float32_reaches():
+  """At small radii the threat's projection is out by more than 1e-6 of eps."""
+  eps, sigma = 1e-4, 0.1
+  x = np.linspace(0, 1, 900, dtype=np.float32).reshape(1, 30, 30, 1)
+  z = np.asarray(linf(eps).project(x[0] + 1, x[0]))
+  moved = ((np.float64(z) - x[0]) ** 2).sum() / sigma**2
+  found = randomized.gaussian(sigma)(x, eps, np.array([[0.9, 0.9]]))
+  assert found.divergence[0] >= moved / 2
+
+
+def test_a_bound_that_is_no_number_hides_no_other():
+  found = randomized.Certified(
+    np.zeros(2),
+    {'kl': np.array([0.5, np.nan]), 'renyi': np.array([np.nan, np.nan])},
+  )
+  best = randomized.best(found)
+  assert best[0] == 0.5 and not best[1] > 0
+
+
+def test_a_little_noise_has_a_certificate():
+  """Losses of some thousand: their exponentials are beyond float64."""
+  image = np.round(np.random.default_rng(0).random((2, 7, 7, 1)))
+  certify = randomized.fixed_codes(CODES, sigma=0.015)
+  found = certify(image.astype(np.float32), 0.45, np.full((2, 2), 0.99))
+  exact = found.margin['neyman_pearson']
+  assert np.isfinite(exact).all()
+  assert (exact >= found.margin['renyi']).all() and (exact > 0.9).all()
+  assert (randomized.best(found) == exact).all()
 
 
 def test_codes_hide_more_than_noise_alone():
@@ -145,7 +176,7 @@ def test_first_term_ends_every_certificate_beyond_eps_0015():
 def test_colour_takes_centres_for_known():
   image = np.random.default_rng(2).random((2, 4, 4, 3)).astype(np.float32)
   found = _adaptive()(image, 0.01, np.full((2, 2), 0.99))
-  squared = 0.01**2 * 3 * (20 / 0.15**2 + 16 / SIGMA**2)
+  squared = reach(0.01) ** 2 * 3 * (20 / 0.15**2 + 16 / SIGMA**2)
   np.testing.assert_allclose(found.divergence, squared / 2, rtol=1e-4)
 
 

@@ -82,6 +82,18 @@ def test_margin_seen():
       lambda: votes.shares(np.array([[3, 0]]), np.array([0]), 0.001),
       'num_votes=3 must be at least 11: with fewer, no image can',
     ),
+    (
+      lambda: votes.shares(np.array([[50, 0]]), np.array([2]), 0.1),
+      'labels span .2, 2.; the classifier has classes 0 to 1',
+    ),
+    (
+      lambda: votes.shares(np.array([[50, 0]]), np.array([-1]), 0.1),
+      'labels span .-1, -1.',
+    ),
+    (
+      lambda: votes.shares(np.array([[50]]), np.array([0]), 0.1),
+      'num_classes=1 must be at least 2: votes .N, K. count each of K',
+    ),
     (lambda: votes.votes_needed(0.0, 0.1, 2), 'margin=0.0 must be positive'),
     (lambda: votes.votes_needed(0.1, 1.0, 2), 'failure=1.0 must be strictly'),
   ],

@@ -186,15 +186,22 @@ def test_without_codes_there_is_no_certificate(tmp_path):
 # config_flags loads a file of configs in a way that Python is to drop.
 @pytest.mark.filterwarnings('ignore:the load_module:DeprecationWarning')
 @pytest.mark.parametrize(
-  'flag, words',
+  'config, flag, words',
   [
-    ('--setting=randdisc', 'randomised'),
-    ('--setting=nothing', 'setting'),
-    ('--attack=paper_a', 'attack'),  # on transformed ones only
+    ('figure_2', '--setting=randdisc', 'randomised'),
+    ('figure_2', '--setting=nothing', 'setting'),
+    ('figure_2', '--attack=paper_a', 'attack'),  # on transformed ones only
+    ('knowledge', '--attack=black', "attack='black'.* one of: white"),
+    ('knowledge', '--setting=nat_pre', 'no attack .* sees nat_pre itself'),
   ],
 )
-def test_a_mistake_is_told_before_anything_is_read(tmp_path, flag, words):
-  arguments = ['--config=configs/paper/figure_2.py:smoke', '--setting=base']
+def test_a_mistake_is_told_before_anything_is_read(
+  tmp_path, config, flag, words
+):
+  first = {'figure_2': 'base', 'knowledge': 'disc_nat_pre'}[config]
+  arguments = [
+    f'--config=configs/paper/{config}.py:smoke', f'--setting={first}'
+  ]  # fmt: skip
   with pytest.raises(ValueError, match=words):
     program.call(
       robust_radius.main,
