@@ -130,7 +130,9 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
     'codebook': None if book is None else book._asdict(),
     'images': counted,
     'caveats': at_hand.caveats(config.data.name, counted),
-  } | publish.surroundings(config, 'evaluate', begin, workdir, about)
+  } | publish.surroundings(
+    config, 'evaluate', begin, origins.environment(workdir, 'evaluate', about)
+  )
   every = [
     tally for s in settings.values() for tally in s['conditions'].values()
   ]

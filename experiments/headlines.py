@@ -6,7 +6,6 @@ docs/results.json has where there is no run. Cells of the page of
 """
 
 from collections.abc import Mapping
-import re
 from typing import Any
 
 from etils.epath import Path
@@ -15,7 +14,7 @@ from configs.paper.catalogue import Job
 from configs.paper.published import PUBLISHED
 from experiments import certificates, coverage, hardness_report, publish
 from experiments.hardness_cases import STUDIES
-from experiments.results import Entry, published_key
+from experiments.results import Entry, published_key, shortened
 from experiments.results_cells import shown
 from rdefense import document, files, pages
 
@@ -114,5 +113,4 @@ def _made(results, training: str) -> tuple[str, ...]:
 
 
 def _where(preset: str, device: str, commit: str) -> str:
-  commit = re.sub(r'\b([0-9a-f]{12})[0-9a-f]{28}', r'\1', commit)
-  return f'preset `{preset}`, {device}, commit `{commit}`'
+  return f'preset `{preset}`, {device}, commit `{shortened(commit)}`'

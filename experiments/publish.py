@@ -16,7 +16,7 @@ from typing import Any
 from absl import flags, logging
 
 from configs.paper.published import PUBLISHED
-from experiments import at_hand, locks, origins, program, results_pictures
+from experiments import at_hand, locks, program, results_pictures
 from experiments.program import command_line
 from experiments.results import Entry, prefix, published_key, references
 from experiments.results_page import render
@@ -135,7 +135,7 @@ def commit_of(about: Mapping[str, Any]) -> str:
 
 
 def surroundings(
-  config, program: str, begin: float, workdir=None, about=None
+  config, program: str, begin: float, about=None
 ) -> dict[str, Any]:
   """What results of a study hold besides what was measured.
 
@@ -143,18 +143,14 @@ def surroundings(
     config: of the study.
     program: of `experiments`.
     begin: when it began, by `time.time`.
-    workdir: where it keeps `origins`; None where nothing is resumed.
-    about: `provenance.environment` when it began; None means now.
+    about: `provenance.environment` of what computed them; None means now.
   """
-  about = about or provenance.environment()
   return {
     'command': command_line(program),
     'preset': config.preset,
     'seconds': time.time() - begin,
     'config': config.to_dict(),
-    'environment': origins.environment(workdir, program, about)
-    if workdir
-    else about,
+    'environment': about or provenance.environment(),
   }
 
 

@@ -27,6 +27,7 @@ __all__ = [
   'prefix',
   'published_key',
   'references',
+  'shortened',
   'split',
 ]
 
@@ -65,6 +66,15 @@ class Entry(NamedTuple):
   date: str
   unit: str
   target: str = ''  # what it is held against, where no paper prints a figure
+
+
+def shortened(commit: str) -> str:
+  """Commits of an entry, each by its first twelve digits.
+
+  >>> shortened(f'{"a" * 40}, {"b" * 40}+changes')
+  'aaaaaaaaaaaa, bbbbbbbbbbbb+changes'
+  """
+  return re.sub(r'\b([0-9a-f]{12})[0-9a-f]{28}\b', r'\1', commit)
 
 
 def prefix(dataset: str, codebook: str) -> str:

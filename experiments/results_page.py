@@ -14,6 +14,7 @@ from experiments.results import (
   is_discretized,
   order,
   published_key,
+  shortened,
   split,
 )
 from experiments.results_cells import brackets, shown, signed
@@ -146,9 +147,7 @@ def _run(entry):
 
 def _run_line(preset, command, commit, device, date):
   dirty = ' with uncommitted changes' if commit.endswith('+changes') else ''
-  commit = re.sub(
-    r'\b([0-9a-f]{12})[0-9a-f]{28}\b', r'\1', commit.removesuffix('+changes')
-  )
+  commit = shortened(commit.removesuffix('+changes'))
   where = f'preset `{preset}`, {device}, commit `{commit}`{dirty}'
   return f'{where}, {date}: `{command}`'
 

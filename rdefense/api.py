@@ -97,11 +97,7 @@ def predict(logits_fn: LogitsFn, defense: Defense) -> Callable:
 
   def classes(key, index, images):
     found, lost = fn(key, index, images)
-    if lost.any():
-      raise ValueError(
-        f'the logits of image {lost.argmax()} are NaN, so that it has no '
-        "class: has the model's training diverged?"
-      )
+    checks.check_classified(lost, index)
     return found
 
   return _on_images(classes)
@@ -182,11 +178,12 @@ def attack(
   if not num_draws:
     single = stop_when_fooled(single)
   run = batch_attack(lambda _: single, layout())
+  deployed = jax.jit(defense.apply)
 
   def batch(key, images, labels):
     _check(logits_fn, defense, key, images, labels)
     images = np.asarray(images, np.float32)
-    check_draws(num_draws, defense, images[0])
+    check_draws(num_draws, deployed, images[0])
     everything = np.ones(len(images), bool)
     return run(
       (),

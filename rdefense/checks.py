@@ -12,6 +12,7 @@ __all__ = [
   'check_at_least',
   'check_channels',
   'check_choice',
+  'check_classified',
   'check_codes',
   'check_defense',
   'check_image',
@@ -107,6 +108,21 @@ def check_choice(name: str, value, choices) -> None:
   if value not in choices:
     listed = ', '.join(str(choice) for choice in choices)
     raise ValueError(f'{name}={value!r} is unknown; choose one of: {listed}.')
+
+
+def check_classified(lost, index) -> None:
+  """Raises `ValueError` where an image has no class, its logits being NaN.
+
+  Args:
+    lost: `[B]` bool, whose answer is none.
+    index: `[B]`, numbers of the images.
+  """
+  lost = np.asarray(lost)
+  if lost.any():
+    raise ValueError(
+      f'the logits of image {np.asarray(index)[lost][0]} are NaN or infinite, '
+      "so that it has no class: has the model's training diverged?"
+    )
 
 
 def check_image(x) -> None:

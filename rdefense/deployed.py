@@ -135,9 +135,5 @@ def judge(
   ]
   predicted, margins = zip(*jax.device_get(draws), strict=True)
   margin = np.mean(margins, 0)[:size]
-  if (lost := np.isnan(margin)).any():
-    raise ValueError(
-      f'the logits of image {np.asarray(index)[lost][0]} are NaN or infinite, '
-      "so that it has no class: has the model's training diverged?"
-    )
+  checks.check_classified(np.isnan(margin), index)
   return np.stack(predicted, 1)[:size].astype(np.int32), margin

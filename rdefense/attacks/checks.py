@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from rdefense import checks
-from rdefense.defenses.base import Defense
+from rdefense.types import KeyedFn
 
 __all__ = ['check_draws', 'check_parts', 'whole']
 
@@ -44,7 +44,7 @@ def check_parts(threat, loss, tx) -> None:
     )
 
 
-def check_draws(num_draws: int, defense: Defense, image) -> None:
+def check_draws(num_draws: int, apply: KeyedFn, image) -> None:
   """Raises `ValueError` where a defense draws and its attack averages nothing.
 
   Such an attack would keep the luckiest draw of each image, which says little
@@ -52,12 +52,12 @@ def check_draws(num_draws: int, defense: Defense, image) -> None:
 
   Args:
     num_draws: of each gradient.
-    defense: what is attacked.
+    apply: of the defense; jitted, where it is asked more than once.
     image: `[H, W, C]` in [0, 1], to see what two keys make of it.
   """
   if num_draws:
     return
-  one, other = (defense.apply(jax.random.key(i), image) for i in range(2))
+  one, other = (apply(jax.random.key(i), image) for i in range(2))
   if not np.array_equal(one, other):
     raise ValueError(
       'num_draws=0 is for a deterministic defense, and this one is not: give '

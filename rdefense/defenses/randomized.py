@@ -32,7 +32,6 @@ References:
 from collections.abc import Callable
 
 import jax
-import numpy as np
 
 from rdefense import checks
 from rdefense.defenses.assignment import mixture, nearest_center
@@ -250,9 +249,9 @@ def _adaptive_centers(tau, num_centers: int, num_samples: int, gamma) -> Finder:
 
 
 def _mixture(name: str, alpha) -> Assign:
-  checks.check_positive(name, alpha, ': it is the steepness of a mixture')
-  if not isinstance(alpha, jax.core.Tracer) and not np.isfinite(alpha):
-    raise ValueError(f'{name}={alpha} must be finite: for argmin, rand_disc.')
+  checks.check_steepness(
+    name, alpha, ': it is that of a mixture; argmin is rand_disc'
+  )
   return lambda x, centers: mixture(x, centers, alpha)
 
 
