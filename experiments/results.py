@@ -45,6 +45,7 @@ _FILTERED = (
   'randdisc_fixed',
   'randmix_fixed',
   'randdisc_steep',
+  'bitdepth_steep',
 )
 _DISCRETIZED = ('disc_nat_pre', 'disc_adv_pre', 'disc_nat_re', 'disc_adv_re')
 _SETTINGS = _PLAIN + _DISCRETIZED + _FILTERED

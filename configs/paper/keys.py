@@ -117,6 +117,7 @@ def _paper_b(what: str) -> tuple[str, ...]:
       return (
         'nips17/randmix_fixed/eps*/paper_b',
         'nips17/*_fixed/*',
+        'nips17/*_steep/*',
         'nips17/*/paper_b_cw*',
         'mnist_adv/*',
         'nips17_adv/*',
