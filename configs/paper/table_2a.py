@@ -20,6 +20,7 @@ from configs import parts, study
 
 _NOISE = 32 / 255  # sigma = tau, PROTOCOL B1
 _RADII = (1 / 255, 2 / 255, 4 / 255)
+_SMOKE_SIZE = 64
 # Of all images: the eight centres {64, 192}^3.
 FIXED = {
   'sigma': _NOISE,
@@ -124,6 +125,12 @@ def imagenet(
   config.threat.unit = 255
   config.batch_size = 10
   if preset == 'smoke':
-    study.smoke(config)
-    config.data.test_examples, config.batch_size = 2, 2
+    smoke(config)
   return config
+
+
+def smoke(config) -> None:
+  """Two images, and networks that see them small."""
+  study.smoke(config)
+  config.data.test_examples, config.batch_size = 2, 2
+  config.model.size = _SMOKE_SIZE

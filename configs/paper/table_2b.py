@@ -58,7 +58,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   }
   config.strip.attack = 'transfer'
   if preset == 'smoke':
-    study.smoke(config)
-    config.data.test_examples, config.batch_size = 2, 2
+    table_2a.smoke(config)
+    for member in config.networks.ensemble.members.values():
+      member.size = config.model.size
     config.only = ('ensemble', 'randmix')
   return config

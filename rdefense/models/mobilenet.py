@@ -19,6 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rdefense import checks
 from rdefense.models.base import Classifier, classifier
 from rdefense.models.depthwise import depthwise_conv
 from rdefense.models.mobilenet_tables import (
@@ -138,19 +139,30 @@ def mobilenet(net: Architecture, num_classes: int = 1001) -> Classifier:
   return preprocessed(network, net.size, net.scale, net.zero)
 
 
-def mobilenet_v2(num_classes: int = 1001) -> Classifier:
-  """MobileNetV2 1.0 at 224x224; see `mobilenet`."""
-  return mobilenet(MOBILENET_V2, num_classes)
+def mobilenet_v2(
+  num_classes: int = 1001, size: int = MOBILENET_V2.size
+) -> Classifier:
+  """MobileNetV2 1.0, of images at `size` (published: 224); see `mobilenet`."""
+  return _of_size(MOBILENET_V2, num_classes, size)
 
 
-def mobilenet_v1(num_classes: int = 1001) -> Classifier:
-  """MobileNetV1 0.75 at 192x192; see `mobilenet`."""
-  return mobilenet(MOBILENET_V1, num_classes)
+def mobilenet_v1(
+  num_classes: int = 1001, size: int = MOBILENET_V1.size
+) -> Classifier:
+  """MobileNetV1 0.75, of images at `size` (published: 192); see `mobilenet`."""
+  return _of_size(MOBILENET_V1, num_classes, size)
 
 
-def mobilenet_edgetpu(num_classes: int = 1001) -> Classifier:
-  """MobileNet-EdgeTPU 0.75 at 224x224; see `mobilenet`."""
-  return mobilenet(MOBILENET_EDGETPU, num_classes)
+def mobilenet_edgetpu(
+  num_classes: int = 1001, size: int = MOBILENET_EDGETPU.size
+) -> Classifier:
+  """MobileNet-EdgeTPU 0.75, of images at `size` (224); see `mobilenet`."""
+  return _of_size(MOBILENET_EDGETPU, num_classes, size)
+
+
+def _of_size(net: Architecture, num_classes: int, size: int) -> Classifier:
+  checks.check_at_least('size', size, 1)
+  return mobilenet(net._replace(size=size), num_classes)
 
 
 def load_mobilenet(

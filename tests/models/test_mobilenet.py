@@ -15,7 +15,11 @@ import pytest
 from rdefense.data.nips17 import load_nips17
 from rdefense.data.sources import to_unit
 from rdefense.models.base import num_params
-from rdefense.models.mobilenet import load_mobilenet, mobilenet
+from rdefense.models.mobilenet import (
+  load_mobilenet,
+  mobilenet,
+  mobilenet_v1,
+)
 from rdefense.models.mobilenet_tables import (
   MOBILENET_EDGETPU,
   MOBILENET_V1,
@@ -24,6 +28,7 @@ from rdefense.models.mobilenet_tables import (
   Stage,
   op_numbers,
 )
+from rdefense.models.preprocess import resize
 
 # The package exports the function of the same name.
 module = importlib.import_module('rdefense.models.mobilenet')
@@ -235,6 +240,28 @@ def test_the_gradient_of_a_small_one_is_that_of_grouped_convolutions(
   assert scale > 0
   # Ten layers of float32 sums.
   np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * scale)
+
+
+def test_a_published_one_sees_images_at_the_size_asked_for():
+  rng = np.random.default_rng(1)
+  seen = rng.uniform(size=(32, 32, 3)).astype(np.float32)
+  doubled = np.kron(seen, np.ones((2, 2, 1), np.float32))
+  net = mobilenet_v1(size=32)
+  shapes = jax.eval_shape(net.init, jax.random.key(0), seen)
+  assert num_params(shapes) == NETWORKS['mobilenet_v1_0.75_192'][1]
+  he = lambda shape: rng.normal(0, (2 / np.prod(shape[:-1])) ** 0.5, shape)
+  params = jax.tree.map(
+    lambda leaf: he(leaf.shape) if leaf.ndim > 1 else np.zeros(leaf.shape),
+    shapes,
+  )
+  apply = jax.jit(net.apply)
+  logits = apply(params, doubled)
+  scale = np.abs(logits).max()
+  assert np.abs(logits - apply(params, 1 - doubled)).max() > scale / 10
+  resized = apply(params, resize(doubled, 32))
+  np.testing.assert_allclose(logits, resized, atol=1e-4 * scale)
+  with pytest.raises(ValueError, match='size=0'):
+    mobilenet_v1(size=0)
 
 
 def stored(params):
