@@ -6,12 +6,20 @@ names such as `eps0.3/paper_a`.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from rdefense import build, counting
 from rdefense.precision import HIGHEST, lowest
 
-__all__ = ['Condition', 'conditions', 'judged', 'precision', 'radius']
+__all__ = [
+  'Condition',
+  'check_given',
+  'conditions',
+  'judged',
+  'precision',
+  'radius',
+]
 
 
 class Condition(NamedTuple):
@@ -24,6 +32,7 @@ class Condition(NamedTuple):
   in_table: bool = True  # a curve's other radii have a figure instead
   frozen: bool = False  # is the defense's randomness fixed, and known
   source: str = ''  # the setting it is computed on, if not the one attacked
+  given: str = ''  # where its images are, if it was made elsewhere
 
 
 def conditions(config, kind: str, setting: str = '') -> Iterator[Condition]:
@@ -52,7 +61,23 @@ def conditions(config, kind: str, setting: str = '') -> Iterator[Condition]:
         in_table,
         frozen,
         attack.source,
+        attack.path if attack.name == 'given' else '',
       )
+
+
+def check_given(config) -> None:
+  """Raises `ValueError` where images made elsewhere are not where one says."""
+  for name, attack in config.attacks.items():
+    if attack.name != 'given':
+      continue
+    flag, path = f'--config.attacks.{name}.path', attack.get('path', '')
+    if not path:
+      raise ValueError(
+        f'attack {name} is of images made elsewhere: say where they are, '
+        f'{flag}=FOLDER, or FILE.npy.'
+      )
+    if not Path(path).expanduser().exists():
+      raise ValueError(f'{flag}={path} is not there.')
 
 
 def _seen(config, attack, kind: str) -> str:
@@ -72,6 +97,8 @@ def judged(condition: Condition, kind: str) -> str:
   """What a condition's figure stands for, in words for the report."""
   if condition.frozen:
     return 'best iterate, randomness frozen'
+  if condition.given:
+    return 'images made elsewhere'
   if condition.source:
     return f'last iterate on {condition.source}'
   if kind == 'randomized' and not condition.recipes:

@@ -8,6 +8,7 @@ Needs the models of `experiments.train` in the same workdir. Rows go to
 what was measured into docs/results.json.
 """
 
+import hashlib
 import time
 from typing import Any
 
@@ -80,11 +81,14 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
         )
       directory = workdir / 'records' / name / condition.name
       count = min(condition.num_examples or len(test.images), len(test.images))
+      images = test
+      if condition.given:
+        images = _given(config, condition, test, directory)
       if len(records.completed(directory)) < count / config.batch_size:
         origins.note(workdir, 'evaluate', about)
       rows = evaluation.evaluate(
         attacked,
-        test,
+        images,
         condition.recipes,
         config.threat.norm,
         condition.eps,
@@ -111,7 +115,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
       )
       main = conditions.radius(config, config.threat.eps)
       if condition.name == f'{main}/{config.strip.attack}':
-        strip = strip or (target, condition, source)
+        strip = strip or (target, condition, source, images)
     settings[name] = {
       'description': config.settings[name].description,
       'kind': kind,
@@ -142,7 +146,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   files.write_json(workdir / 'results.json', results)
   figures = pictures.curves(config.name, settings, config.threat.unit)
   if strip:
-    target, condition, source = strip
+    target, condition, source, images = strip
     figures['examples'] = pictures.strip(
       target,
       condition.recipes,
@@ -151,6 +155,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
       root,
       next(batches(test, config.strip.num_images)),
       source,
+      next(batches(images, config.strip.num_images)),
     )
   published = publish.references(PUBLISHED, config.name, config.codebook_name)
   shown = pictures.table_only(results)
@@ -169,12 +174,27 @@ def _freeze(target: deployed.Target, root) -> deployed.Target:
   )
 
 
+def _given(config, condition, test, directory):
+  """Images made elsewhere; those that a run resumes with must be the same."""
+  images = build.given(
+    condition.given,
+    test,
+    config.data.judged_on,
+    config.threat.norm,
+    condition.eps,
+  )
+  digest = hashlib.sha256(images.images.tobytes()).hexdigest()
+  provenance.claim(directory, {'sha256 of the images': digest})
+  return images
+
+
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
   preemption.stop_at_once()
   config, workdir = study_flags.config(), study_flags.workdir()
   study.check_settings(config, study_flags.ONLY.value)
+  conditions.check_given(config)
   provenance.claim(workdir, config.to_dict())
   results = evaluate(config, workdir, study_flags.ONLY.value)
   if not results:

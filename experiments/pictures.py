@@ -82,11 +82,15 @@ def curves(title: str, settings, unit: int) -> dict[str, bytes]:
 
 
 def strip(
-  target, recipes, norm: str, eps: float, root, batch, source=None
+  target, recipes, norm: str, eps: float, root, batch, source=None, start=None
 ) -> bytes:
-  """Clean, transformed, attacked, attacked and transformed images."""
+  """Clean, transformed, attacked, attacked and transformed images.
+
+  `start` is the batch that the recipes get: images made elsewhere, if any.
+  """
+  start = batch if start is None else start
   verdicts = evaluation.attack(
-    target, recipes, norm, eps, root, batch, source=source
+    target, recipes, norm, eps, root, start, source=source
   )
   defense = target.defend(target.codes, 1.0)
   key = jax.random.fold_in(root, _PICTURE)

@@ -12,7 +12,7 @@ from rdefense.builders.classifiers import (
   pretrained,
   weights_path,
 )
-from rdefense.builders.datasets import dataset
+from rdefense.builders.datasets import dataset, given
 from rdefense.builders.defenses import WITH_CODEBOOK, codebook, defend, kind
 from rdefense.builders.optimizers import optimizer
 
@@ -24,6 +24,7 @@ __all__ = [
   'codebook',
   'dataset',
   'defend',
+  'given',
   'has_weights',
   'kind',
   'optimizer',

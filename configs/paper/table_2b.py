@@ -4,17 +4,24 @@
     --config=configs/paper/table_2b.py --workdir=runs/table_2b
 
 The paper submits the images of the three best teams of the NIPS-2017 contest,
-which lie in the authors' repository and are not used here: MI-FGSM, the method
-of the first of them, is computed on an ensemble of other networks than the one
-defended, at the contest's eps 8/255, and handed to each defense. The row
-`ensemble` is the attack on the networks it was computed on. Presets as in
-`configs/paper/table_2a.py`.
+at eps 8/255. We have not got them: MI-FGSM, the method of the first of them, is
+computed on an ensemble of other networks than the one defended, and handed to
+each defense. The row `ensemble` is the attack on the networks it was computed
+on. Presets as in `configs/paper/table_2a.py`. Who has the teams' images, in
+folders of `<ImageId>.png`, adds the word `contest`:
+
+  python -m experiments.evaluate --workdir=runs/table_2b_contest \
+    --config=configs/paper/table_2b.py:small,contest \
+    --config.attacks.transfer_1st.path=FOLDER \
+    --config.attacks.transfer_2nd.path=FOLDER \
+    --config.attacks.transfer_3rd.path=FOLDER
 """
 
 import ml_collections
 
 from configs import parts, study
 from configs.paper import table_2a
+from configs.paper.published import CONTEST
 
 _RADIUS = 8 / 255
 _NOISE = 16 / 255  # sigma = tau, PROTOCOL B6
@@ -28,17 +35,36 @@ DEFENSES = {
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-  """`arg`: small, paper or smoke."""
-  chosen = study.words(arg, preset=('small', 'paper', 'smoke'))
-  preset = chosen['preset']
+  """`arg`: small, paper or smoke; ensemble or contest."""
+  chosen = study.words(
+    arg, preset=('small', 'paper', 'smoke'), images=('ensemble', 'contest')
+  )
   config = table_2a.imagenet(
-    preset,
+    chosen['preset'],
     DEFENSES,
     (_RADIUS,),
     title='Paper B, Table 2(b): transferred MI-FGSM on ImageNet',
   )
   # Its noise is not that of Table 2(a), nor are its clean figures.
   config.name = 'nips17_transfer'
+  if chosen['images'] == 'contest':
+    config.title = "Paper B, Table 2(b): the contest's attacks on ImageNet"
+    config.attacks = {
+      name: parts.attack_run('given', path='') for name in CONTEST
+    }
+    config.strip.attack = CONTEST[0]
+  else:
+    _on_ensemble(config)
+  if chosen['preset'] == 'smoke':
+    table_2a.smoke(config)
+    for network in config.networks.values():
+      for member in network.members.values():
+        member.size = config.model.size
+    config.only = (*config.networks, 'randmix')
+  return config
+
+
+def _on_ensemble(config) -> None:
   config.networks = {
     'ensemble': {
       'name': 'ensemble',
@@ -57,9 +83,3 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     )
   }
   config.strip.attack = 'transfer'
-  if preset == 'smoke':
-    table_2a.smoke(config)
-    for member in config.networks.ensemble.members.values():
-      member.size = config.model.size
-    config.only = ('ensemble', 'randmix')
-  return config

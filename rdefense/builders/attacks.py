@@ -24,6 +24,7 @@ _ATTACKS = (
   'paper_b_cw',
   'eot',
   'strongest',
+  'given',
 )
 _OPTIONS = {*Recipe._fields, 'alphas'} - {'name', 'precision'}
 # Of a study's attack, read elsewhere: whom it is run on, and where.
@@ -35,6 +36,7 @@ _OF_STUDIES = {
   'name',
   'num_examples',
   'on',
+  'path',
   'precision',
   'radii',
   'source',
@@ -48,7 +50,8 @@ def attack_recipes(
 
   Without a defense `adaptive` is `undefended`; only a randomised one is drawn
   several times. Of the attacks of paper A `at_most_eps` limits a step to a
-  multiple of the radius. All recipes have the precision of the config.
+  multiple of the radius. All recipes have the precision of the config; images
+  that are `given` have none.
 
   Raises:
     ValueError: on an unknown attack, option or precision, and a step above 1.
@@ -74,6 +77,8 @@ def _attack_recipes(
   if limit := config.get('at_most_eps'):
     arguments['step_size'] = min(arguments['step_size'], limit * eps)
   match config['name']:
+    case 'given':  # images, made elsewhere
+      return ()
     case 'paper_a':
       return recipes.paper_a(**arguments)
     case 'pgd':

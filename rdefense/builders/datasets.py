@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from rdefense import checks
+from rdefense.data.given import load_given
+from rdefense.data.nips17 import nips17_directory, nips17_rows
 from rdefense.data.sources import SPLITS, Arrays, load
 
-__all__ = ['dataset']
+__all__ = ['dataset', 'given']
 
 
 def dataset(config: Mapping[str, Any], split: str) -> Arrays:
@@ -35,3 +37,25 @@ def dataset(config: Mapping[str, Any], split: str) -> Arrays:
   return arrays._replace(
     images=arrays.images[first:], labels=arrays.labels[first:]
   )
+
+
+def given(
+  path: str, arrays: Arrays, split: str, norm: str, eps: float
+) -> Arrays:
+  """Adversarial images made elsewhere, in place of those of `dataset`.
+
+  Args:
+    path: see `data.load_given`; of `nips17`, a folder's images have the names
+      of those of the competition.
+    arrays: of `dataset`, and their `split`.
+    split: see `dataset`.
+    norm, eps: of the ball they lie in, [0, 1] pixel units.
+
+  Raises:
+    ValueError: as `data.load_given`.
+  """
+  names: list[str] = []
+  if arrays.name == 'nips17':
+    rows = nips17_rows(nips17_directory(split=split))
+    names = [file.stem for file, _ in rows[: len(arrays.images)]]
+  return load_given(path, arrays, norm, eps, names)

@@ -8,6 +8,7 @@ from rdefense.data.batches import (
   gather,
   training_batch_indices,
 )
+from rdefense.data.given import load_given
 from rdefense.data.gtsrb import (
   gtsrb_builder,
   gtsrb_directory,
@@ -33,6 +34,7 @@ __all__ = [
   'gtsrb_directory',
   'gtsrb_rows',
   'load',
+  'load_given',
   'load_gtsrb',
   'load_nips17',
   'nips17_builder',

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rdefense.data.sources import Arrays, to_unit
+from rdefense.data.sources import Arrays, in_unit
 
 __all__ = [
   'Batch',
@@ -185,7 +185,7 @@ def _iterate(
 def _gather(arrays: Arrays, rows: np.ndarray, num_real: int) -> Batch:
   return Batch(
     index=rows.astype(np.int32),
-    image=to_unit(arrays.images[rows]),
+    image=in_unit(arrays.images[rows]),
     label=arrays.labels[rows].astype(np.int32),
     mask=np.arange(len(rows)) < num_real,
   )

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rdefense import checks
-from rdefense.data import preparing, tables
+from rdefense.data import pngs, preparing, tables
 from rdefense.data.sources import Arrays
 
 if TYPE_CHECKING:
@@ -134,23 +134,7 @@ def load_nips17(
 
 
 def _read(path: pathlib.Path) -> np.ndarray:
-  from PIL import Image  # Imported late, as in `sources`.
-
-  try:
-    with Image.open(path) as image:
-      pixels = np.asarray(image)
-  except (OSError, SyntaxError) as error:  # Pillow's, on a damaged PNG
-    raise ValueError(
-      f'{path} cannot be read as an image: it is damaged or was not '
-      'downloaded whole'
-    ) from error
-  if pixels.shape != SHAPE or pixels.dtype != np.uint8:
-    raise ValueError(
-      f'{path} has shape {pixels.shape} of {pixels.dtype}, but the images of '
-      f'the competition have {SHAPE} of uint8: crop and resize it as the '
-      'table says'
-    )
-  return pixels
+  return pngs.read_png(path, SHAPE, ': crop and resize it as the table says')
 
 
 def nips17_builder(

@@ -35,6 +35,7 @@ __all__ = [
   'SPLITS',
   'Arrays',
   'data_directory',
+  'in_unit',
   'load',
   'to_unit',
 ]
@@ -52,7 +53,8 @@ class Arrays(NamedTuple):
   """One split of a dataset, in memory.
 
   Attributes:
-    images: `[N, H, W, C]` uint8, values 0..255.
+    images: `[N, H, W, C]` uint8, values 0..255; what is attacked elsewhere
+      may be float32 in [0, 1].
     labels: `[N]` int32, values 0..num_classes-1.
     num_classes: number of classes, whether or not each occurs in the split.
     name: what `load` was asked for.
@@ -193,6 +195,26 @@ def to_unit(images: np.ndarray) -> np.ndarray:
       'because they were converted already'
     )
   return np.multiply(images, np.float32(1 / 255), dtype=np.float32)
+
+
+def in_unit(images: np.ndarray) -> np.ndarray:
+  """Images of `Arrays` in [0, 1]: float32 as they are, uint8 by `to_unit`.
+
+  Raises:
+    ValueError: on other dtypes, and on float32 outside [0, 1].
+
+  >>> in_unit(np.array([255], np.uint8)) == in_unit(np.array([1], np.float32))
+  array([ True])
+  """
+  images = np.asarray(images)
+  if images.dtype != np.float32:
+    return to_unit(images)
+  if images.size and not (images.min() >= 0 and images.max() <= 1):
+    raise ValueError(
+      f'images of float32 must lie in [0, 1]; got {images.min():g} to '
+      f'{images.max():g}: divide by 255'
+    )
+  return images
 
 
 def _load_digits(split: str, count: int) -> Arrays:

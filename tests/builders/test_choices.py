@@ -66,4 +66,5 @@ def test_an_unknown_name_lists_choices_that_all_build(what):
   choices = listed(what)
   assert len(choices) >= 2
   for name in choices:
-    assert function({'name': name} | arguments)
+    built = function({'name': name} | arguments)
+    assert built or (what, name) == ('attack', 'given')  # images, no recipes

@@ -226,9 +226,20 @@ def test_inconsistent_arrays_are_refused(change):
     batches(_arrays(3)._replace(**change), 2)
 
 
-def test_images_that_are_not_uint8_are_refused():
-  arrays = _arrays(3)._replace(images=np.zeros((3, 2, 2, 1), np.float32))
-  with pytest.raises(ValueError, match='uint8'):
+@pytest.mark.parametrize(
+  'dtype, value, message',
+  [
+    (np.float64, 0, 'must be uint8'),
+    (np.int32, 0, 'must be uint8'),
+    (np.float32, 255, r'must lie in \[0, 1\]; got 255 to 255'),
+    (np.float32, np.nan, 'got nan to nan'),
+  ],
+)
+def test_images_that_are_neither_uint8_nor_in_unit_are_refused(
+  dtype, value, message
+):
+  arrays = _arrays(3)._replace(images=np.full((3, 2, 2, 1), value, dtype))
+  with pytest.raises(ValueError, match=message):
     gather(arrays, [0])
 
 

@@ -1,9 +1,11 @@
 """Which conditions a config comes to, and what of them the table shows."""
 
 import numpy as np
+import pytest
 
 from configs import mnist
-from configs.paper import figure_2, table_2a
+from configs.paper import figure_2, table_2a, table_2b
+from configs.paper.published import CONTEST
 from experiments import conditions, pictures, publish
 
 
@@ -36,6 +38,21 @@ def test_radii_and_curve_have_their_numbers_of_examples():
   assert found['eps0.07/paper_b'].num_examples == 300
   assert found['eps0.1/frozen'].frozen and not found['clean'].frozen
   assert {r.num_draws for r in found['eps0.1/frozen'].recipes} == {0}
+
+
+def test_images_made_elsewhere_need_a_place():
+  config = table_2b.get_config('contest')
+  for path, words in (('', '.path=FOLDER'), ('/none', '.path=/none is not')):
+    config.attacks.transfer_1st.path = path
+    with pytest.raises(ValueError, match=f'attacks.transfer_1st{words}'):
+      conditions.check_given(config)
+  for name, attack in config.attacks.items():
+    attack.path = f'/data/{name}'
+  clean, *found = conditions.conditions(config, 'randomized')
+  assert [f'eps8/{name}' for name in CONTEST] == [c.name for c in found]
+  assert [c.given for c in found] == [f'/data/{name}' for name in CONTEST]
+  assert not clean.given and not any(c.recipes for c in found)
+  assert conditions.judged(found[0], 'randomized') == 'images made elsewhere'
 
 
 def test_a_lower_precision_is_told_with_the_verdicts_that_differ():

@@ -106,7 +106,7 @@ def test_fashion_codes_coincide_in_tables_one_and_two():
 
 
 def test_paper_bs_figures_fall_with_the_radius():
-  assert PUBLISHED == PAPER_A | PAPER_B
+  assert PUBLISHED.items() >= (PAPER_A | PAPER_B).items()
   for key, (value, source) in PAPER_B.items():
     assert source.startswith('B, ') and 0 <= value <= 100
     setting, _, condition = key.partition('/eps')
@@ -421,7 +421,7 @@ def test_every_printed_figure_belongs_to_some_table_or_figure():
     for dataset in item.datasets
     for key in coverage.printed(what, dataset)
   }
-  assert every == set(PRINTED) > set(PUBLISHED)
+  assert every == set(PRINTED) > set(PAPER_A | PAPER_B)
 
 
 @pytest.mark.parametrize(

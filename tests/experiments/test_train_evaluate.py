@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import digits
-from experiments import train
+from configs import digits, parts
+from experiments import evaluate, train
 from experiments import workdir as workdirs
 from rdefense import build, checkpoints, records
 
@@ -210,6 +210,32 @@ def test_the_report_and_the_results_agree_with_the_rows(evaluated):
   assert results['config']['runs']['nat']['num_steps'] == NUM_STEPS
   assert results['command'].startswith('python -m experiments.evaluate')
   assert 'src="http' not in report and 'data:image/png;base64,' in report
+
+
+def test_images_made_elsewhere_are_judged_like_any(evaluated, tmp_path):
+  config, path = digits.get_config('smoke'), tmp_path / 'made.npy'
+  config.update_from_flattened_dict(CHANGES)
+  config.attacks = {'mine': parts.attack_run('given', path=str(path))}
+  config.threat.eps, config.strip.attack = 1.0, 'mine'
+  whole, *_ = evaluated
+  for name in ('models', 'codebook.npz'):
+    copy = shutil.copytree if (whole / name).is_dir() else shutil.copy
+    copy(whole / name, tmp_path / name)
+  clean = build.dataset(config.data.to_dict(), 'test').images
+  np.save(path, np.roll(clean, 1, axis=0))  # each is another one's image
+  evaluate.evaluate(config, tmp_path)
+  for setting in CHANGES['only']:
+    found = rows(tmp_path / 'records' / setting)
+    np.testing.assert_array_equal(
+      found['eps1/mine/verdict/predicted'],
+      np.roll(found['clean/verdict/predicted'], 1),
+    )
+  assert '`eps1/mine`: images made elsewhere.' in (
+    (tmp_path / 'report.md').read_text()
+  )
+  np.save(path, clean)
+  with pytest.raises(ValueError, match='sha256 of the images is'):
+    evaluate.evaluate(config, tmp_path)
 
 
 @pytest.fixture(scope='module')
