@@ -4,6 +4,7 @@ A bug of ours, or of a library, keeps its traceback.
 """
 
 from collections.abc import Callable, Sequence
+import difflib
 import os
 import shlex
 import sys
@@ -146,6 +147,8 @@ def status(error: BaseException) -> int:
 
 
 def _parsed(argv):
+  if 'config' in flags.FLAGS:
+    _check_config_file(argv)
   try:
     left = flags.FLAGS(argv)
   except flags.Error as error:
@@ -156,9 +159,27 @@ def _parsed(argv):
   except AttributeError as error:  # config_flags: --config.KEY with a wrong KEY
     (found,) = error.args  # a KeyError, whose text is the repr of its message
     key, _, guess = ''.join(getattr(found, 'args', (found,))).partition('\n')
+    if "no attribute 'get_config'" in key:
+      _fail('the file of --config has no get_config(): it is no config.')
     look = guess or 'look at the file of --config.'
     _fail(f'the config has no entry {key}: {look}')
   return _flags_alone(left)
+
+
+def _check_config_file(argv) -> None:
+  """Fails where --config names no file, in fewer words than config_flags."""
+  for word, following in zip(argv, (*argv[1:], '')):
+    flag, is_given, value = word.partition('=')
+    name = (value if is_given else following).partition(':')[0]
+    if flag.lstrip('-') != 'config' or not (is_given or following):
+      continue
+    if Path(name).is_file():
+      continue
+    beside = Path(name).parent
+    there = [path.name for path in beside.glob('*.py')]
+    guesses = difflib.get_close_matches(Path(name).name, there, 1)
+    guess = f': did you mean {beside / guesses[0]}?' if guesses else '.'
+    _fail(f'--config={name} is no file{guess}')
 
 
 def _flags_alone(left):
