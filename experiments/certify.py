@@ -21,6 +21,7 @@ from configs import study
 from experiments import (
   certificates,
   multihost,
+  origins,
   preemption,
   publish,
   study_flags,
@@ -49,16 +50,22 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
       `certificates.json`, `.md` and `.html`.
     only: settings to decide now, leaving the report to a later run.
   """
-  begin = time.time()
+  begin, environment = time.time(), provenance.environment()
   test = build.dataset(config.data.to_dict(), config.data.judged_on)
   pipeline = pipelines(config, workdir, test, fitted_codebook(config, workdir))
   about = config.certify
+  count = min(about.num_examples or len(test.images), len(test.images))
+
+  def note(directory):
+    size = about.shard_size
+    origins.note(workdir, 'certify', environment, directory, count, size)
+
   settings, voted = {}, {}
   for name in only or config.only or config.settings:
     defense = config.defenses[config.settings[name].defense]
     if build.kind(defense) == 'randomized':
       voted[name] = votes.certified(
-        config, workdir, name, pipeline(name)[1], test
+        config, workdir, name, pipeline(name)[1], test, note
       )
     if defense.name not in build.WITH_CODEBOOK:
       continue
@@ -66,11 +73,13 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
     found = {}
     for eps in about.radii:
       condition = radius(config, eps)
+      directory = workdir / 'certificates' / name / condition
+      note(directory)
       rows = certification.certify(
         target,
         test,
         eps,
-        workdir / 'certificates' / name / condition,
+        directory,
         defense.norm,
         about.num_examples or None,
         max_nodes=about.max_nodes,
@@ -79,6 +88,7 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
         bounds=about.bounds,
         max_patterns=about.max_patterns,
         max_ambiguous=about.max_ambiguous or None,
+        shard_size=about.shard_size,
         title=f'{name} {condition}',
       )
       tallies = certification.tallies(rows)
@@ -108,7 +118,12 @@ def certify(config, workdir, only=()) -> dict[str, Any]:
     'settings': settings,
     'voted': voted,
     'plain': _plain(config, workdir),
-  } | publish.surroundings(config, 'certify', begin)
+  } | publish.surroundings(
+    config,
+    'certify',
+    begin,
+    origins.environment(workdir, 'certify', environment),
+  )
   files.write_json(workdir / 'certificates.json', results)
   certificates.write_report(workdir, results)
   return results

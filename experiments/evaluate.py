@@ -40,7 +40,6 @@ from rdefense import (
   files,
   parallel,
   provenance,
-  records,
   report,
 )
 from rdefense.data import batches
@@ -84,8 +83,9 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
       images = test
       if condition.given:
         images = _given(config, condition, test, directory)
-      if len(records.completed(directory)) < count / config.batch_size:
-        origins.note(workdir, 'evaluate', about)
+      origins.note(
+        workdir, 'evaluate', about, directory, count, config.batch_size
+      )
       rows = evaluation.evaluate(
         attacked,
         images,

@@ -6,9 +6,13 @@ later ones still: its figures are of those that computed rows.
 >>> import tempfile
 >>> first, later = ({'commit': c, 'dirty': False, 'date': c} for c in 'ab')
 >>> with tempfile.TemporaryDirectory() as workdir:
-...   note(workdir, 'evaluate', first)
+...   rows = Path(workdir) / 'records'
+...   note(workdir, 'evaluate', first, rows, num_examples=8, shard_size=5)
+...   for number in (0, 1):
+...     _ = records.write_shard(rows, number, {'index': []})
+...   note(workdir, 'evaluate', later, rows, num_examples=8, shard_size=5)
 ...   environment(workdir, 'evaluate', later)['commit']  # it prints, no more
-...   note(workdir, 'evaluate', later)
+...   note(workdir, 'evaluate', later, rows, num_examples=11, shard_size=5)
 ...   environment(workdir, 'evaluate', later)['commit']
 'a'
 'a, b'
@@ -19,20 +23,31 @@ from typing import Any
 
 from etils.epath import Path
 
-from rdefense import files, parallel
+from rdefense import files, parallel, records
 
 __all__ = ['environment', 'note']
 
 
-def note(workdir, program: str, about: Mapping[str, Any]) -> None:
+def note(
+  workdir,
+  program: str,
+  about: Mapping[str, Any],
+  directory,
+  num_examples: int,
+  shard_size: int,
+) -> None:
   """Notes that a program is about to compute rows; once, however often called.
 
   Args:
     workdir: of the study; gets `origins/<program>/<date>.json`.
     program: of `experiments`.
     about: `provenance.environment` when it began.
+    directory: of the rows; where none of its shards is missing, none is noted.
+    num_examples: that it is to have.
+    shard_size: examples a shard.
   """
-  if parallel.is_first():
+  missing = len(records.completed(directory)) < num_examples / shard_size
+  if missing and parallel.is_first():
     name = about['date'].replace(':', '') + '.json'  # no colons in Windows
     files.write_json(Path(workdir) / 'origins' / program / name, about)
 

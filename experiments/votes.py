@@ -36,8 +36,11 @@ _SHORT = {
 _FAILURE = 0.001  # of a majority, for which the votes needed are shown
 
 
-def certified(config, workdir, name, target, test) -> dict[str, Any]:
-  """One randomised setting at all its radii; rows go to `certificates/`."""
+def certified(config, workdir, name, target, test, note) -> dict[str, Any]:
+  """One randomised setting at all its radii; rows go to `certificates/`.
+
+  `note` is told of each folder of rows before they are computed.
+  """
   about = config.certify
   defense = config.defenses[config.settings[name].defense].to_dict()
   root = jax.random.key(config.seed)
@@ -47,6 +50,7 @@ def certified(config, workdir, name, target, test) -> dict[str, Any]:
     about.delta * vote_certification.FOR_CENTERS,
   )
   where = workdir / 'certificates' / name
+  note(where / 'votes')
   voted = vote_certification.count_votes(
     target,
     test,
@@ -62,6 +66,7 @@ def certified(config, workdir, name, target, test) -> dict[str, Any]:
   found = {}
   for eps in config.radii_of.get(name, ()) or about.radii:
     condition = radius(config, eps)
+    note(where / condition)
     rows = vote_certification.certify(
       voted,
       test,

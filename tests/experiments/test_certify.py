@@ -39,6 +39,12 @@ def test_the_report_agrees_with_the_rows(workdir):
   assert f'{found["certified"]["percent"]:.2f}%' in page
   assert 'data:image/png;base64,' in page
   assert found['attacked'].keys() == {'adaptive'}
+  for program in ('evaluate', 'certify'):
+    (noted,) = (workdir / 'origins' / program).iterdir()
+    assert (
+      json.loads(noted.read_text())['commit']
+      == (results['environment']['commit'])
+    )
 
 
 def test_training_followed_the_schedule(workdir):
