@@ -146,6 +146,7 @@ def cells(
   checks.check_codes(codes)
   checks.check_channels(images, codes)
   checks.check_positive('sigma', sigma, ': without noise, certify.decide')
+  checks.check_length('sigma', sigma)
   checks.check_length('eps', eps)
   grid = axes(codes)
   if grid is None:

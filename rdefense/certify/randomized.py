@@ -2,18 +2,14 @@
 
 A certifier knows a defense's randomness. Given images as the noise meets them,
 a radius, and lower bounds of the clean probability of events, it bounds those
-probabilities under any attack, by every means there is for that defense:
+probabilities under any attack, by every means of `certify.margins` there is for
+that defense:
 
   gaussian     noise alone, and whatever is done to an image after it
   fixed_codes  noise, then codes that are the same for all images, a grid over
                the axes of colour: exact laws of independent cells
   adaptive     noise, then centres found in the image: the attack moves these
                as well, and every sampled pixel counts as one more
-
-  pinsker         divergence, then Pinsker's inequality: paper B, made sound
-  kl              the same divergence, by data processing
-  renyi           the best of several orders, in both directions
-  neyman_pearson  the best test there is, against the worst end of each pixel
 
 Max-pooling before the noise does not widen an l_inf ball: certify the pooled
 image. Noise and comparisons are taken as real numbers, not as float32.
@@ -30,16 +26,21 @@ References:
   randomized smoothing, 2019, https://arxiv.org/abs/1902.02918.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import jax
 import numpy as np
-from scipy import stats
 
 from rdefense import checks
 from rdefense.certify import divergences
 from rdefense.certify.cells import Cells, cells, laws, midpoints, reach
+from rdefense.certify.margins import (
+  BOUNDS,
+  Certified,
+  best,
+  of_divergences,
+  of_normal,
+)
 from rdefense.certify.privacy_loss import least_event
 from rdefense.defenses.centers import Finder
 from rdefense.types import Key
@@ -48,15 +49,6 @@ __all__ = [
   'BOUNDS', 'Certified', 'Certifier', 'adaptive', 'best', 'fixed_codes',
   'gaussian',
 ]  # fmt: skip
-
-BOUNDS = ('pinsker', 'kl', 'renyi', 'neyman_pearson')
-
-
-class Certified(NamedTuple):
-  """Bounds for N images."""
-
-  divergence: np.ndarray  # [N], float64: U, of clean || attacked
-  margin: Mapping[str, np.ndarray]  # of BOUNDS: attacked margin at least, [N]
 
 
 class Certifier(Protocol):
@@ -80,14 +72,6 @@ class Certifier(Protocol):
     """
 
 
-def best(found: Certified) -> np.ndarray:
-  """The greatest of all bounds of the margin, image by image: `[N]`.
-
-  NaN is no bound, and hides none of the others.
-  """
-  return np.fmax.reduce(list(found.margin.values()))
-
-
 def gaussian(sigma: float) -> Certifier:
   """Noise alone, x + w: the attack shifts a normal law by |x' - x|_2 / sigma.
 
@@ -97,16 +81,16 @@ def gaussian(sigma: float) -> Certifier:
     sigma: in [0, 1] pixel units, positive.
 
   Raises:
-    ValueError: if sigma <= 0; the certifier, on eps outside [0, 1] or on
-      images that are none.
+    ValueError: if sigma is not in (0, 1]; the certifier, on eps outside [0, 1]
+      or on images that are none.
   """
-  checks.check_positive('sigma', sigma)
+  checks.check_noise('sigma', sigma)
 
   def certify(images, eps: float, shares, index=None) -> Certified:
     del index
     checks.check_images(images)
     checks.check_length('eps', eps)
-    return _shifted(_moved(images, eps) / sigma**2, shares)
+    return of_normal(_moved(images, eps) / sigma**2, shares)
 
   return certify
 
@@ -131,7 +115,7 @@ def fixed_codes(codes: np.ndarray, sigma: float) -> Certifier:
       (a, reverse): divergences.renyi(found, a, reverse)
       for a in divergences.ORDERS for reverse in (False, True)
     }  # fmt: skip
-    return _all(divergence, renyi, shares, least_event(found, shares))
+    return of_divergences(divergence, renyi, shares, least_event(found, shares))
 
   return certify
 
@@ -162,11 +146,11 @@ def adaptive(
     delta: probability that the bound of the average fails.
 
   Raises:
-    ValueError: if sigma or tau <= 0, or num_draws < 2; the certifier, as that
-      of `gaussian`.
+    ValueError: if sigma or tau is not in (0, 1], or num_draws < 2; the
+      certifier, as that of `gaussian`.
   """
-  checks.check_positive('sigma', sigma)
-  checks.check_positive('tau', tau)
+  checks.check_noise('sigma', sigma)
+  checks.check_noise('tau', tau)
   checks.check_at_least('num_draws', num_draws, 2, ': their spread is needed')
   find = jax.jit(jax.vmap(jax.vmap(find_centers, (0, None)), (0, 0)))
 
@@ -191,11 +175,11 @@ def adaptive(
     index = np.arange(len(images)) if index is None else np.asarray(index)
     images = np.asarray(images, np.float32)
     samples = num_samples * images.shape[-1] * (reach(eps) / tau) ** 2
-    normal = _shifted(_moved(images, eps) / sigma**2 + samples, shares)
+    normal = of_normal(_moved(images, eps) / sigma**2 + samples, shares)
     divergence = np.minimum(
       samples / 2 + given_centers(images, eps, index), normal.divergence
     )
-    by_kl = _all(divergence, {}, shares, None)
+    by_kl = of_divergences(divergence, {}, shares, None)
     return Certified(divergence, dict(normal.margin) | dict(by_kl.margin))
 
   return certify
@@ -230,38 +214,3 @@ def _mean_above(
   number, log = drawn.shape[1], np.log(2 / delta)
   spread = np.sqrt(2 * drawn.var(-1, ddof=1) * log / number)
   return drawn.mean(-1) + spread + 7 * most * log / (3 * (number - 1))
-
-
-def _shifted(squared: np.ndarray, shares: np.ndarray) -> Certified:
-  """Of a normal law moved by a distance whose square is given, `[N]`."""
-  renyi = {
-    (a, reverse): a * squared / 2
-    for a in divergences.ORDERS for reverse in (False, True)
-  }  # fmt: skip
-  distance = np.sqrt(squared)[:, None]
-  least = stats.norm.cdf(stats.norm.ppf(shares) - distance)
-  return _all(squared / 2, renyi, shares, np.maximum(least - 1e-12, 0))
-
-
-def _all(divergence, renyi, shares, exact) -> Certified:
-  """Margins from divergences, and from least probabilities where known."""
-
-  def margin(least) -> np.ndarray:
-    return least.sum(-1) - 1
-
-  of_image = divergence[:, None]
-  found = {
-    'pinsker': margin(divergences.least_pinsker(shares, of_image)),
-    'kl': margin(divergences.least_kl(shares, of_image)),
-  }
-  if renyi:
-    found['renyi'] = margin(
-      np.max(
-        [divergences.least_renyi(shares, d[:, None], *how)
-         for how, d in renyi.items()],
-        0,
-      )
-    )  # fmt: skip
-  if exact is not None:
-    found['neyman_pearson'] = margin(exact)
-  return Certified(divergence, found)

@@ -86,6 +86,7 @@ def test_the_threat_itself_stays_within_reach(eps):
   ('changes', 'match'),
   [
     ({'sigma': 0.0}, 'sigma=0.0 must be positive'),
+    ({'sigma': 32}, 'sigma=32 is larger than 1'),
     ({'eps': -0.1}, 'eps=-0.1 must be at least 0'),
     ({'codes': np.array([[0.0, 0, 0], [1, 1, 1]])}, 'image has 1 channels'),
     ({'images': np.zeros((2, 2, 1))}, 'images have shape'),

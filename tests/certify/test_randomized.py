@@ -195,6 +195,7 @@ def test_certified_defense_is_the_one_that_is_drawn():
   ('call', 'match'),
   [
     (lambda x, s: randomized.gaussian(0.0), 'sigma=0.0 must be positive'),
+    (lambda x, s: randomized.gaussian(32), 'sigma=32 .* divide by 255'),
     (lambda x, s: randomized.gaussian(0.1)(x, -1, s), 'eps=-1 must be at'),
     (lambda x, s: randomized.gaussian(0.1)(9 * x, 0.1, s), 'images span'),
     (lambda x, s: _adaptive(num_draws=1), 'num_draws=1 must be at least 2'),
