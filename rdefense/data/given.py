@@ -23,7 +23,7 @@ import numpy as np
 from rdefense import checks
 from rdefense.data import pngs, tables
 from rdefense.data.sources import Arrays, in_unit
-from rdefense.threats import NORMS
+from rdefense.threats import LARGEST, NORMS
 
 __all__ = ['load_given']
 
@@ -53,10 +53,12 @@ def load_given(
     `arrays` with these images, uint8 or float32.
 
   Raises:
-    ValueError: if there is no such file or folder, an image is missing or
-      damaged, or is further than `eps` from the one it is to stand for.
+    ValueError: on a norm or a radius that is none; if there is no such file or
+      folder, an image is missing or damaged, or is further than `eps` from the
+      one it is to stand for.
   """
   checks.check_choice('norm', norm, NORMS)
+  checks.check_length('eps', eps, LARGEST[norm])
   path = pathlib.Path(path).expanduser()
   shape = arrays.images.shape
   if path.is_dir():

@@ -96,3 +96,6 @@ def test_a_file_that_does_not_fit_is_named(clean, tmp_path):
   refused(r'a.png has shape \(3, 4, 3\) of uint8', tmp_path)
   with pytest.raises(ValueError, match="norm='linfty' is unknown"):
     load_given(tmp_path, clean, 'linfty', EPS, NAMES)
+  for eps, words in ((8, 'eps=8 is larger than 1'), (-1, 'must be at least 0')):
+    with pytest.raises(ValueError, match=words):
+      load_given(tmp_path, clean, 'linf', eps, NAMES)
