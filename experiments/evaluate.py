@@ -8,6 +8,7 @@ Needs the models of `experiments.train` in the same workdir. Rows go to
 what was measured into docs/results.json.
 """
 
+import functools
 import hashlib
 import time
 from typing import Any
@@ -67,6 +68,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   settings, strip = {}, None
   found: dict[str, dict[str, counterparts.Verdicts]] = {}
   pipeline = pipelines(config, workdir, test, book)
+  read = _reader(config, test)
   for name in only or config.only or config.settings:
     kind, target = pipeline(name)
     tallies, found[name] = {}, {}
@@ -82,7 +84,9 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
       count = min(condition.num_examples or len(test.images), len(test.images))
       images = test
       if condition.given:
-        images = _given(config, condition, test, directory)
+        # Those that a run resumes with must be the same.
+        images, digest = read(condition.given, condition.eps)
+        provenance.claim(directory, {'sha256 of the images': digest})
       origins.note(
         workdir, 'evaluate', about, directory, count, config.batch_size
       )
@@ -174,18 +178,20 @@ def _freeze(target: deployed.Target, root) -> deployed.Target:
   )
 
 
-def _given(config, condition, test, directory):
-  """Images made elsewhere; those that a run resumes with must be the same."""
-  images = build.given(
-    condition.given,
-    test,
-    config.data.judged_on,
-    config.threat.norm,
-    condition.eps,
-  )
-  digest = hashlib.sha256(images.images.tobytes()).hexdigest()
-  provenance.claim(directory, {'sha256 of the images': digest})
-  return images
+def _reader(config, test):
+  """`(path, eps) -> images made elsewhere, digest`, read once for all settings.
+
+  A folder of a thousand PNG takes a while to decode.
+  """
+
+  @functools.cache
+  def read(path: str, eps: float):
+    images = build.given(
+      path, test, config.data.judged_on, config.threat.norm, eps
+    )
+    return images, hashlib.sha256(images.images.tobytes()).hexdigest()
+
+  return read
 
 
 def main(argv):
