@@ -12,6 +12,7 @@ from rdefense.checks.arrays import (
   check_image,
   check_images,
   check_labels,
+  check_unit,
 )
 from rdefense.checks.numbers import (
   check_at_least,
@@ -45,4 +46,5 @@ __all__ = [
   'check_positive',
   'check_probability',
   'check_steepness',
+  'check_unit',
 ]

@@ -12,6 +12,7 @@ __all__ = [
   'check_image',
   'check_images',
   'check_labels',
+  'check_unit',
 ]
 
 
@@ -59,6 +60,20 @@ def check_images(images) -> None:
     raise ValueError('images are an empty batch: there is nothing to do.')
   if not is_concrete(images):
     return
+  check_unit(images)
+  dtype = np.asarray(images).dtype
+  if not np.issubdtype(dtype, np.floating):
+    raise ValueError(
+      f'images have dtype {dtype}; rdefense expects float32 in [0, 1].'
+    )
+
+
+def check_unit(images) -> None:
+  """Checks that the pixels of one or more images are finite and in [0, 1].
+
+  Raises:
+    ValueError: one sentence naming the value and the likely cause.
+  """
   low, high = float(np.min(images)), float(np.max(images))
   if not np.isfinite(low + high):
     raise ValueError('images hold NaN or infinite pixels: check the loader.')
@@ -68,11 +83,6 @@ def check_images(images) -> None:
     )
     raise ValueError(
       f'images span [{low:g}, {high:g}]; rdefense expects [0, 1]: {cause}.'
-    )
-  dtype = np.asarray(images).dtype
-  if not np.issubdtype(dtype, np.floating):
-    raise ValueError(
-      f'images have dtype {dtype}; rdefense expects float32 in [0, 1].'
     )
 
 

@@ -209,11 +209,8 @@ def in_unit(images: np.ndarray) -> np.ndarray:
   images = np.asarray(images)
   if images.dtype != np.float32:
     return to_unit(images)
-  if images.size and not (images.min() >= 0 and images.max() <= 1):
-    raise ValueError(
-      f'images of float32 must lie in [0, 1]; got {images.min():g} to '
-      f'{images.max():g}: divide by 255'
-    )
+  if images.size:
+    checks.check_unit(images)
   return images
 
 
