@@ -51,7 +51,7 @@ def session(shell, tmp_path, monkeypatch):
 
 def _elsewhere():
   """Where Python looks, but for the checkout that the tests are of."""
-  return [p for p in sys.path if not (Path(p) / 'rdefense/api.py').is_file()]
+  return [p for p in sys.path if not (Path(p) / 'rdefense/api').is_dir()]
 
 
 def code(cells):
@@ -90,7 +90,7 @@ def test_a_copy_is_installed_with_jax_for_the_device(
   assert not asked and 'a copy of the repository' in str(error)
   copy = tmp_path / 'copy' / 'rdefense'
   copy.mkdir(parents=True)
-  (copy / 'api.py').touch()
+  (copy / 'api').mkdir()
   asked, error = session(code(cells)[0])
   assert error is None
   assert asked == [f"install -q '{copy.parent}' '{package}'"]
@@ -101,7 +101,7 @@ def test_a_folder_of_that_name_is_not_taken_for_the_package(
 ):
   """A copy of the repository in `rdefense`, next to the notebook."""
   (tmp_path / 'rdefense' / 'rdefense').mkdir(parents=True)
-  (tmp_path / 'rdefense' / 'rdefense' / 'api.py').touch()
+  (tmp_path / 'rdefense' / 'rdefense' / 'api').mkdir()
   for name in [*sys.modules]:
     if name.partition('.')[0] == 'rdefense':
       monkeypatch.delitem(sys.modules, name)

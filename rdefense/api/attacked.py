@@ -1,0 +1,100 @@
+"""Batches attacked, as a function of key, images and labels."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import optax
+
+from rdefense import checks
+from rdefense.api.defended import check_batch
+from rdefense.attacks.checks import check_draws, check_parts, whole
+from rdefense.attacks.driver import batch_attack
+from rdefense.attacks.pgd import pgd
+from rdefense.attacks.wrappers import restarts, stop_when_fooled
+from rdefense.defenses.base import Defense
+from rdefense.gradients import AVERAGES, averaged, through
+from rdefense.parallel import layout
+from rdefense.precision import HIGHEST, at
+from rdefense.threats import Threat
+from rdefense.types import LogitsFn, Loss
+
+__all__ = ['attack']
+
+
+def attack(
+  logits_fn: LogitsFn,
+  defense: Defense,
+  threat: Threat,
+  loss: Loss,
+  tx: optax.GradientTransformation,
+  num_steps: int,
+  backward: str = 'bpda',
+  start: str = 'random',
+  num_restarts: int = 1,
+  num_draws: int = 0,
+  average: str = 'loss',
+  precision: str = HIGHEST,
+) -> Callable:
+  """A whole attack on a defended classifier, batched and compiled.
+
+  Args:
+    logits_fn: `[H, W, C] -> [num_classes]`.
+    defense: in front of it.
+    threat: what the attacker may do.
+    loss: minimised, see `rdefense.losses`.
+    tx: any Optax chain; see `rdefense.attacks` for ready ones.
+    num_steps: gradient steps.
+    backward: how to differentiate the defense, one of `defenses.BACKWARD`.
+    start: one of `threats.STARTS`.
+    num_restarts: copies side by side.
+    num_draws: of a randomised defense, averaged in each gradient; 0 says that
+      the defense is deterministic, and an example is done once it is fooled.
+    average: over draws, one of `gradients.AVERAGES`.
+    precision: of the classifier's products, one of `precision.PRECISIONS`;
+      `accuracy` judges at `highest` whatever the attack has seen.
+
+  Returns:
+    `(key, images, labels) -> images`, for each example the iterate of smallest
+    margin, inside the threat; the key is consumed. Raises `ValueError` on
+    images outside [0, 1], labels that do not match, NaN on the way, and on a
+    randomised defense without draws.
+
+  Raises:
+    ValueError: on parts and options that are none.
+  """
+  checks.check_defense(defense)
+  check_parts(threat, loss, tx)
+  checks.check_choice('average', average, AVERAGES)
+  num_steps = whole('num_steps', num_steps)
+  num_draws = whole(
+    'num_draws', num_draws, 0, ': 0 is for a deterministic defense'
+  )
+  oracle = through(at(precision, logits_fn), defense, loss, backward)
+  if num_draws:
+    oracle = averaged(oracle, average)
+  single = pgd(oracle, tx, threat, start)
+  if num_restarts != 1:
+    single = restarts(single, num_restarts)
+  if not num_draws:
+    single = stop_when_fooled(single)
+  run = batch_attack(lambda _: single, layout())
+  deployed = jax.jit(defense.apply)
+
+  def batch(key, images, labels):
+    check_batch(logits_fn, defense, key, images, labels)
+    images = np.asarray(images, np.float32)
+    check_draws(num_draws, deployed, images[0])
+    everything = np.ones(len(images), bool)
+    return run(
+      (),
+      key,
+      num_steps,
+      np.arange(len(images)),
+      images,
+      labels,
+      everything,
+      max(1, num_draws),
+    ).z
+
+  return batch

@@ -1,0 +1,87 @@
+"""Batches certified: behind codes, and from the votes of random draws."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from rdefense import checks
+from rdefense.api.defended import check_batch, predict
+from rdefense.certify import votes
+from rdefense.certify.decide import Decisions, decide
+from rdefense.certify.randomized import Certified, Certifier
+from rdefense.defenses.base import Defense
+from rdefense.types import LogitsFn
+
+__all__ = ['certify', 'certify_randomized']
+
+
+def certify(
+  logits_fn: LogitsFn, codes, norm: str = 'linf', **budget
+) -> Callable:
+  """Decides which images no l_inf attacker can change behind `nearest_code`.
+
+  Args:
+    logits_fn: `[H, W, C] -> [num_classes]`, of layers that
+      `rdefense.certify.linear` knows.
+    codes: `[k, C]`.
+    norm: of T's distances over channels.
+    **budget: `max_nodes`, `batch_size`, `leaf_size` of `certify.decide`.
+
+  Returns:
+    `(images, labels, eps) -> Decisions`: `status` (an index into
+    `certify.decide.STATUS`), `witness`, `lower`, `nodes`; what is compiled is
+    kept. Raises `ValueError` on logits of a batch, and as `certify.decide`.
+  """
+  apply = lambda params, z: logits_fn(z)
+  codes = np.asarray(codes)
+
+  def batch(images, labels, eps: float) -> Decisions:
+    checks.check_images(images)
+    image = np.asarray(images[0], np.float32)
+    checks.check_logits(jax.eval_shape(logits_fn, image).shape)
+    labels = np.asarray(labels)
+    return decide(apply, (), codes, images, labels, eps, norm, **budget)
+
+  return batch
+
+
+def certify_randomized(
+  logits_fn: LogitsFn,
+  defense: Defense,
+  certifier: Certifier,
+  num_votes: int = 1000,
+  delta: float = 0.001,
+) -> Callable:
+  """Bounds what any attack leaves of the votes of a randomised defense.
+
+  Args:
+    logits_fn: `[H, W, C] -> [num_classes]`.
+    defense: in front of it, randomised.
+    certifier: of that defense, see `rdefense.certify.randomized`. Of another
+      one, or with other numbers, it proves nothing: make both from the same
+      codes and sigma.
+    num_votes: draws on each clean image.
+    delta: probability that the votes on an image mislead, in (0, 1); what the
+      certifier may fail with comes on top.
+
+  Returns:
+    `(key, images, labels, eps) -> Certified`: an image is certified where one
+    of its margins is positive; the key is consumed. Raises `ValueError` on
+    images and labels that do not match, and as the certifier.
+
+  Raises:
+    ValueError: on delta outside (0, 1), and on too few votes for any image.
+  """
+  votes.check_votes(num_votes, delta)
+  classes = predict(logits_fn, defense)
+
+  def batch(key, images, labels, eps: float) -> Certified:
+    num_classes = check_batch(logits_fn, defense, key, images, labels)
+    keys = jax.random.split(key, num_votes)
+    draws = np.stack([np.asarray(classes(k, images)) for k in keys], 1)
+    counts = (draws[:, :, None] == np.arange(num_classes)).sum(1)
+    shares = votes.shares(counts, np.asarray(labels), delta)
+    return certifier(np.asarray(images, np.float32), eps, shares)
+
+  return batch

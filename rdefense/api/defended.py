@@ -1,0 +1,108 @@
+"""Batches through a defense, and through the classifier behind it."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rdefense import checks
+from rdefense.attacks.wrappers import over_examples
+from rdefense.defenses.base import Defense
+from rdefense.gradients import defended
+from rdefense.precision import HIGHEST, at
+from rdefense.types import LogitsFn
+
+__all__ = ['accuracy', 'check_batch', 'predict', 'transform']
+
+
+def transform(defense: Defense, surrogate: bool = False) -> Callable:
+  """Applies a defense to a batch.
+
+  Args:
+    defense: what to apply.
+    surrogate: apply its differentiable stand-in instead.
+
+  Returns:
+    `(key, images) -> images`, jitted; the key is consumed. Raises `ValueError`
+    on images that are not a non-empty batch in [0, 1].
+  """
+  checks.check_defense(defense)
+  return _on_images(
+    jax.jit(over_examples(defense.surrogate if surrogate else defense.apply))
+  )
+
+
+def predict(logits_fn: LogitsFn, defense: Defense) -> Callable:
+  """Classes given by the defended classifier, at highest matmul precision.
+
+  Args:
+    logits_fn: `[H, W, C] -> [num_classes]`.
+    defense: in front of it.
+
+  Returns:
+    `(key, images) -> classes` `[B]` int32; the key is consumed. Raises
+    `ValueError` on logits that are NaN.
+  """
+  checks.check_defense(defense)
+  pipeline = defended(logits_fn, defense)
+
+  @jax.jit
+  def fn(key, index, images):
+    logits = at(HIGHEST, over_examples(pipeline))(key, index, images)
+    return logits.argmax(-1), jnp.isnan(logits).any(-1)
+
+  def classes(key, index, images):
+    found, lost = fn(key, index, images)
+    checks.check_classified(lost, index)
+    return found
+
+  return _on_images(classes)
+
+
+def accuracy(logits_fn: LogitsFn, defense: Defense) -> Callable:
+  """Share of right answers of the defended classifier.
+
+  Returns:
+    `(key, images, labels) -> float` in [0, 1]; the key is consumed and should
+    not be the one an attack has seen. Raises `ValueError` on labels that do
+    not match.
+  """
+  classes = predict(logits_fn, defense)
+
+  def fraction(key, images, labels) -> float:
+    check_batch(logits_fn, defense, key, images, labels)
+    right = np.asarray(classes(key, images)) == np.asarray(labels)
+    return float(right.mean())
+
+  return fraction
+
+
+def _on_images(fn: Callable) -> Callable:
+  """`fn(key, index, images)` as a function of a key and checked images."""
+
+  def batch(key, images):
+    checks.check_key(key)
+    checks.check_images(images)
+    images = np.asarray(images, np.float32)
+    return fn(key, np.arange(len(images)), images)
+
+  return batch
+
+
+def check_batch(logits_fn, defense, key, images, labels) -> int:
+  """Checks what a batch is called with; the number of classes.
+
+  Raises:
+    ValueError: on what is no key, images outside [0, 1], logits of more than
+      one image, and labels that do not match.
+  """
+  checks.check_key(key)
+  checks.check_images(images)
+  pipeline = defended(logits_fn, defense)
+  shape = jax.eval_shape(
+    pipeline, jax.random.key(0), np.asarray(images[0], np.float32)
+  ).shape
+  checks.check_logits(shape)
+  checks.check_labels(labels, len(images), shape[0])
+  return shape[0]
