@@ -1,4 +1,4 @@
-"""Which code has computed the rows of a workdir, and when, told in it.
+"""Which code and which models have computed the rows of a workdir, told in it.
 
 A workdir goes on under later commits, and its report is printed again under
 later ones still: its figures are of those that computed rows.
@@ -19,13 +19,16 @@ later ones still: its figures are of those that computed rows.
 """
 
 from collections.abc import Mapping
+import hashlib
 from typing import Any
 
 from etils.epath import Path
+import jax
+import numpy as np
 
 from rdefense import files, parallel, records
 
-__all__ = ['environment', 'note']
+__all__ = ['bind', 'environment', 'note']
 
 
 def note(
@@ -50,6 +53,33 @@ def note(
   if missing and parallel.is_first():
     name = about['date'].replace(':', '') + '.json'  # no colons in Windows
     files.write_json(Path(workdir) / 'origins' / program / name, about)
+
+
+def bind(workdir, setting: str, params) -> None:
+  """Binds the rows of a setting to one model, or compares with it.
+
+  Args:
+    workdir: of the study; gets `origins/models/<setting>.json`.
+    setting: of the config.
+    params: of its network.
+
+  Raises:
+    ValueError: if the rows that are there are of another model.
+  """
+  path = Path(workdir) / 'origins' / 'models' / f'{setting}.json'
+  sha256 = hashlib.sha256()
+  for leaf in jax.tree.leaves(params):
+    sha256.update(np.asarray(leaf).tobytes())
+  told = {'sha256': sha256.hexdigest()}
+  if parallel.is_first() and not path.exists():
+    files.write_json(path, told)
+  parallel.wait('models')
+  if files.read_json(path) != told:
+    raise ValueError(
+      f'{workdir} holds rows of {setting} by another model, which was trained '
+      'or loaded again since: choose another --workdir, or remove '
+      f'records/{setting} and {path} to measure it anew.'
+    )
 
 
 def environment(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import functools
 
+from experiments import origins
 from experiments.workdir import load_params, model_config
 from rdefense import build, deployed
 from rdefense.data import batches
@@ -40,10 +41,12 @@ def pipelines(
     kind, defense = build.kind(about), defend(setting.defense)
     with_codes = book and about.name in build.WITH_CODEBOOK
     codes = book.codes if with_codes else None
+    trained = params(setting, defense(codes, 1.0))
+    origins.bind(workdir, name, trained)
     return kind, deployed.Target(
       network(setting.network).apply,
       defense,
-      params(setting, defense(codes, 1.0)),
+      trained,
       codes,
       config.num_draws if kind == 'randomized' else 0,
     )

@@ -15,7 +15,7 @@ from tqdm import auto as tqdm
 
 from configs import study
 from experiments import multihost, preemption, study_flags
-from experiments.workdir import fitted_codebook, trained_model
+from experiments.workdir import fitted_codebook, is_given, trained_model
 from rdefense import (
   build,
   checkpoints,
@@ -233,7 +233,10 @@ def main(argv):
       raise ValueError(f'--only={name} is no run of this config: {listed}.')
   provenance.claim(workdir, config.to_dict())
   for name in known:
-    if name in (study_flags.ONLY.value or known):
+    asked = name in study_flags.ONLY.value
+    if not asked and is_given(config, workdir, name):
+      print(f'{name}: there in {config.pretrained}')
+    elif asked or not study_flags.ONLY.value:
       train(config, workdir, name)
 
 

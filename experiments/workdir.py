@@ -14,7 +14,13 @@ import jax
 from rdefense import build, checkpoints, files, parallel, training
 from rdefense.defenses import codebooks
 
-__all__ = ['fitted_codebook', 'load_params', 'model_config', 'trained_model']
+__all__ = [
+  'fitted_codebook',
+  'is_given',
+  'load_params',
+  'model_config',
+  'trained_model',
+]
 
 
 def fitted_codebook(config, workdir) -> codebooks.Codebook | None:
@@ -34,12 +40,15 @@ def fitted_codebook(config, workdir) -> codebooks.Codebook | None:
 
 
 def trained_model(config, workdir, name: str) -> Path:
-  """Folder of a model's checkpoints; those of `config.pretrained` come first.
+  """Folder of a model's checkpoints: of the workdir, or of `config.pretrained`.
+
+  The workdir's come first: what was re-trained behind this codebook has the
+  name of what was re-trained behind that of `config.pretrained`.
 
   Raises:
     ValueError: if there are none, or its training has not come to its end.
   """
-  homes = [Path(home) for home in (config.pretrained, workdir) if home]
+  homes = [Path(home) for home in (workdir, config.pretrained) if home]
   for home in homes:
     directory = home / 'models' / name
     step = checkpoints.latest_step(directory)
@@ -53,6 +62,18 @@ def trained_model(config, workdir, name: str) -> Path:
       )
     return directory
   raise checkpoints.missing(*(home / 'models' / name for home in homes))
+
+
+def is_given(config, workdir, name: str) -> bool:
+  """Whether `config.pretrained` has the undefended model of a run, whole.
+
+  It needs no training then; one behind codes does, as the codes are others.
+  """
+  if not config.pretrained or config.runs[name].defense != 'none':
+    return False
+  homes = (Path(workdir), Path(config.pretrained))
+  own, given = (checkpoints.latest_step(h / 'models' / name) for h in homes)
+  return own is None and given == _last_step(homes[1], name)
 
 
 def _last_step(home: Path, name: str) -> int:

@@ -24,13 +24,34 @@ def taken(home, name='nat', pretrained=''):
   return workdir.trained_model(config, home, name)
 
 
-def test_pretrained_models_come_before_our_own(tmp_path):
-  own = made(tmp_path / 'own', 'nat', LAST)
-  earlier = made(tmp_path / 'earlier', 'nat', LAST)
-  assert taken(own) == own / 'models/nat'
-  assert taken(own, pretrained=earlier) == earlier / 'models/nat'
-  other = made(tmp_path / 'other', 'adv', LAST)
-  assert taken(own, pretrained=other) == own / 'models/nat'
+def test_our_own_models_come_before_pretrained_ones(tmp_path):
+  """Both studies have re-trained a model of that name, behind other codes."""
+  own = made(tmp_path / 'own', 'nat_re', LAST)
+  earlier = made(made(tmp_path / 'earlier', 'nat_re', LAST), 'nat', LAST)
+  assert taken(own, 'nat_re') == own / 'models/nat_re'
+  assert taken(own, 'nat_re', earlier) == own / 'models/nat_re'
+  assert taken(own, 'nat', earlier) == earlier / 'models/nat'
+
+
+@pytest.mark.parametrize(
+  'name, step, defense, given',
+  [
+    ('nat', LAST, 'none', True),
+    ('nat', LAST - 1, 'none', False),  # still to be trained there
+    ('adv', LAST, 'none', False),  # not there at all
+    ('nat', LAST, 'discretized', False),  # behind other codes
+  ],
+)
+def test_undefended_models_of_another_study_need_no_training(
+  tmp_path, name, step, defense, given
+):
+  earlier = made(tmp_path / 'earlier', 'nat', step)
+  config = ml_collections.ConfigDict(
+    {'pretrained': str(earlier), 'runs': {name: {'defense': defense}}}
+  )
+  assert workdir.is_given(config, tmp_path / 'own', name) is given
+  own = made(tmp_path / 'own', name, LAST - 2)  # begun here: goes on here
+  assert not workdir.is_given(config, own, name)
 
 
 @pytest.mark.parametrize('where', ['own', 'pretrained'])
@@ -47,6 +68,6 @@ def test_a_copied_model_without_a_config_is_taken(tmp_path):
 
 
 def test_every_folder_that_was_searched_is_named(tmp_path):
-  searched = r'wrong/models/nat and .*run/models/nat: train this model first'
+  searched = r'run/models/nat and .*wrong/models/nat: train this model first'
   with pytest.raises(ValueError, match=searched):
     taken(tmp_path / 'run', pretrained=tmp_path / 'wrong')
