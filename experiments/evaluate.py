@@ -194,6 +194,15 @@ def _reader(config, test):
   return read
 
 
+def _check_parts(config, names) -> None:
+  """Raises `ValueError` on parts of settings that are none, before all work."""
+  for name in names:
+    about = config.defenses[config.settings[name].defense].to_dict()
+    build.defend(about)
+    for _ in conditions.conditions(config, build.kind(about), name):
+      pass  # its recipes are built
+
+
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)
@@ -201,6 +210,7 @@ def main(argv):
   config, workdir = study_flags.config(), study_flags.workdir()
   study.check_settings(config, study_flags.ONLY.value)
   conditions.check_given(config)
+  _check_parts(config, study_flags.ONLY.value or config.only or config.settings)
   provenance.claim(workdir, config.to_dict())
   results = evaluate(config, workdir, study_flags.ONLY.value)
   if not results:

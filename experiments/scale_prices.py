@@ -95,9 +95,8 @@ def seconds(
   chip, wall, paid = CHIPS[name], 0.0, 0.0
   for part in parts:
     used = costs.chips_for(part.batch_size, count) if part.batch_size else count
-    precision = 'highest' if part.part == 'judging' else 'default'
     found = needed(part, results)
-    taken = costs.seconds(found, chip, used, share, precision)
+    taken = costs.seconds(found, chip, used, share, part.precision)
     taken += _sending(part, results, machine)
     wall += taken
     paid += taken * used
@@ -183,8 +182,8 @@ def _example(results, studies) -> Iterator[tuple]:
   ]
   for machine, (name, count) in MACHINES.items():
     chip = CHIPS[name]
-    peak = chip.peak['default']
-    taken = costs.seconds(every, chip, count, share, 'default')
+    peak = chip.peak[part.precision]
+    taken = costs.seconds(every, chip, count, share, part.precision)
     compute, moved = every.flops / peak, every.bytes / chip.bandwidth
     lines += [
       f'{machine}:',

@@ -28,7 +28,8 @@ def config() -> ml_collections.ConfigDict:
 
   Raises:
     ValueError: where `--config` was not given; on a radius or a number of
-      images that is none; where figures of held-out images are to be published.
+      images, steps or draws that is none; where figures of held-out images
+      are to be published.
   """
   if _CONFIG.value is None:
     raise ValueError('--config is missing: a file of configs/.')
@@ -64,8 +65,8 @@ def check_radii(study) -> None:
 
 
 def _check_counts(study) -> None:
-  """Raises `ValueError` on a negative number of images."""
-  counts = {
+  """Raises `ValueError` on less than no image, and on no step or draw."""
+  images = {
     f'{place}.{name}': count
     for place, about in {
       'data': study.data,
@@ -75,8 +76,18 @@ def _check_counts(study) -> None:
     for name, count in about.items()
     if name.endswith('_examples')
   }
-  for name, count in counts.items():
+  for name, count in images.items():
     checks.check_at_least(f'--config.{name}', count, 0, ': 0 takes all')
+  others = {
+    name: study[name]
+    for name in ('batch_size', 'log_every', 'checkpoint_every', 'num_draws')
+  } | {
+    f'runs.{name}.num_steps': run.num_steps for name, run in study.runs.items()
+  }
+  if 'shard_size' in study.get('certify', {}):
+    others['certify.shard_size'] = study.certify.shard_size
+  for name, count in others.items():
+    checks.check_at_least(f'--config.{name}', count, 1)
 
 
 def workdir() -> Path:

@@ -62,7 +62,7 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
     preemption.Stopped: on SIGTERM, when a checkpoint has been saved.
   """
   run = config.runs[name]
-  _check(run)
+  _check(config, run)
   arrays = build.dataset(config.data.to_dict(), 'train')
   book = fitted_codebook(config, workdir)
   codes = None if book is None else book.codes
@@ -179,8 +179,13 @@ def _share(run, step: int) -> float:
   return min(1.0, max(0.0, (step + 1 - begin) / max(1, ramp)))
 
 
-def _check(run) -> None:
+def _check(config, run) -> None:
+  """Raises `ValueError` on what would end a run before its first step."""
   checks.check_choice('method', run.method, _METHODS)
+  build.optimizer(run.to_dict())
+  build.defend(config.defenses[run.defense].to_dict())
+  if run.method == 'adversarial':
+    build.training_recipe(run.attack.to_dict())
   if run.method == 'certified' and run.defense == 'none':
     raise ValueError(
       "method='certified' needs a defense with a codebook, not 'none': it "
@@ -223,6 +228,8 @@ def _lines_until(path: Path, step: int) -> list[dict]:
 def main(argv):
   del argv
   logging.set_verbosity(logging.WARNING)  # Orbax tells much at INFO
+  if jax.process_count() == 1:  # several stop together, by JAX's protocol
+    preemption.stop_at_once()
   config, workdir = study_flags.config(), study_flags.workdir()
   for name, run in config.runs.items():
     study.check_defense(config, f'run {name}', run.defense)
@@ -231,6 +238,8 @@ def main(argv):
     if name not in known:
       listed = ', '.join(known)
       raise ValueError(f'--only={name} is no run of this config: {listed}.')
+  for name in study_flags.ONLY.value or known:
+    _check(config, config.runs[name])
   provenance.claim(workdir, config.to_dict())
   for name in known:
     asked = name in study_flags.ONLY.value

@@ -48,7 +48,9 @@ def trained_model(config, workdir, name: str) -> Path:
   Raises:
     ValueError: if there are none, or its training has not come to its end.
   """
-  homes = [Path(home) for home in (workdir, config.pretrained) if home]
+  homes = [
+    Path(home).expanduser() for home in (workdir, config.pretrained) if home
+  ]
   for home in homes:
     directory = home / 'models' / name
     step = checkpoints.latest_step(directory)
@@ -71,7 +73,7 @@ def is_given(config, workdir, name: str) -> bool:
   """
   if not config.pretrained or config.runs[name].defense != 'none':
     return False
-  homes = (Path(workdir), Path(config.pretrained))
+  homes = (Path(workdir), Path(config.pretrained).expanduser())
   own, given = (checkpoints.latest_step(h / 'models' / name) for h in homes)
   return own is None and given == _last_step(homes[1], name)
 

@@ -15,6 +15,7 @@ from configs.paper.catalogue import Job
 from experiments import conditions, costs
 from experiments.workdir import model_config
 from rdefense import build
+from rdefense.precision import HIGHEST, lowest
 
 __all__ = [
   'DATA',
@@ -67,6 +68,7 @@ class Part(NamedTuple):
     defended: is a defense in front.
     num_images: as often as they pass, by steps, draws and so on.
     batch_size: of a step of training, 0 elsewhere.
+    precision: of products, one of `rdefense.precision.PRECISIONS`.
   """
 
   part: str
@@ -75,6 +77,7 @@ class Part(NamedTuple):
   defended: bool
   num_images: int
   batch_size: int = 0
+  precision: str = 'default'
 
 
 def network(about: dict[str, Any]) -> str:
@@ -173,10 +176,17 @@ def parts(config) -> Iterator[Part]:
           'gradient',
           not bare,
           count * costs.evaluations(condition.recipes),
+          precision=lowest(r.precision for r in condition.recipes),
         )
       if condition.source:
         made.add(handed)
       # Before the attack, after each recipe, and, if that matters, at last.
       passes = 1 + len(condition.recipes) + (kind == 'randomized')
-      forward = count * draws * passes
-      yield Part('judging', name, 'forward', kind != 'plain', forward)
+      yield Part(
+        'judging',
+        name,
+        'forward',
+        kind != 'plain',
+        count * draws * passes,
+        precision=HIGHEST,
+      )

@@ -20,7 +20,7 @@ def test_the_page_does_the_arithmetic_it_shows():
   gradients = 50_000 * 11 * 100
   chip, price = CHIPS['H100'], PRICES['H100']
   hours = [
-    gradients * 1e9 / (share * chip.peak['default']) / 3600
+    gradients * 1e9 / (share * chip.peak['highest']) / 3600
     for share in (0.5, 0.3)
   ]
   assert gradients * 1e6 / chip.bandwidth < hours[0] * 3600  # not the bound

@@ -66,6 +66,15 @@ def test_figures_of_held_out_images_are_not_published(monkeypatch):
       lambda c: c.certify.update(num_examples=-5),
       'certify.num_examples=-5 must be',
     ),
+    (lambda c: c.update(log_every=0), 'log_every=0 must be at least 1'),
+    (lambda c: c.update(checkpoint_every=0), 'checkpoint_every=0 must be'),
+    (lambda c: c.update(batch_size=0), 'batch_size=0 must be at least'),
+    (lambda c: c.update(num_draws=0), 'num_draws=0 must be at least 1'),
+    (lambda c: c.certify.update(shard_size=0), 'certify.shard_size=0 must be'),
+    (
+      lambda c: c.runs.certified_01.update(num_steps=0),
+      'runs.certified_01.num_steps=0 must be',
+    ),
     (lambda c: c.threat.update(norm='l2', eps=-1.0), 'threat.eps=-1.0 must be'),
     (
       lambda c: c.runs.certified_01.update(eps=25.5),

@@ -276,6 +276,14 @@ def mistakes(folder, trained):
     'unknown_defense': start(
       'train', [*SMALL, '--config.runs.nat.defense=nonsense'], folder / 'i'
     ),
+    'unknown_method': start(
+      'train', [*SMALL, '--config.runs.adv.method=adverserial'], folder / 'n'
+    ),
+    'unknown_attack': start(
+      'evaluate',
+      [SMOKE, '--config.attacks.adaptive.name=adaptve'],
+      folder / 'o',
+    ),
     'no_weights': start(
       'evaluate',
       [
@@ -308,6 +316,8 @@ def mistakes(folder, trained):
     ('unknown_run', ['--only=nonsense', 'nat, adv']),
     ('unknown_setting', ['--config.only=nonsense', 'adv_pre, disc_adv_pre']),
     ('unknown_defense', ['run nat', "'nonsense'", 'discretized, none']),
+    ('unknown_method', ["'adverserial'", 'natural, adversarial']),
+    ('unknown_attack', ["'adaptve'", 'adaptive']),
     ('no_weights', ['absent/file.npz', 'kept elsewhere']),
   ],
   ids=lambda value: value if isinstance(value, str) else '',
@@ -319,6 +329,13 @@ def test_a_mistake_is_one_sentence_and_a_status(mistakes, name, words):
   assert line.startswith('error: ')
   for word in words:
     assert word in line
+
+
+@pytest.mark.parametrize('name', ['i', 'n', 'o'])
+def test_a_mistaken_option_binds_no_workdir(mistakes, folder, name):
+  """The corrected command would be refused as of another config."""
+  del mistakes
+  assert not (folder / name / 'config.json').exists()
 
 
 @pytest.mark.parametrize(

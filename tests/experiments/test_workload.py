@@ -40,9 +40,19 @@ def test_an_attack_takes_its_evaluations_of_every_image():
   config.attacks.paper_a.curve = ()
   config.only = ('disc_nat_pre',)
   assert list(workload.parts(config)) == [
-    Part('judging', 'wide_resnet_10_5', 'forward', True, 10_000),  # clean
-    Part('published attacks', 'wide_resnet_10_5', 'gradient', True, 410_000),
-    Part('judging', 'wide_resnet_10_5', 'forward', True, 20_000),
+    Part(
+      'judging', 'wide_resnet_10_5', 'forward', True, 10_000, 0, 'highest'
+    ),  # clean
+    Part(
+      'published attacks',
+      'wide_resnet_10_5',
+      'gradient',
+      True,
+      410_000,
+      0,
+      'highest',
+    ),
+    Part('judging', 'wide_resnet_10_5', 'forward', True, 20_000, 0, 'highest'),
   ]
 
 
