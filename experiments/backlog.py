@@ -17,7 +17,7 @@ from configs.paper.catalogue import Job
 from experiments import journal, locks, preemption, program, publish
 from rdefense import provenance
 
-__all__ = ['ready', 'work_off']
+__all__ = ['ready', 'undone', 'work_off']
 
 _POLL = 2.0  # seconds, where all that is left is at work elsewhere
 
@@ -31,14 +31,11 @@ def work_off(todo: list[Job], published: str, root: Path) -> list[Job]:
     root: folder of all runs.
   """
   before = journal.read(root)
-  left, failed, told_to_wait = [], [], False
+  # Before the first one runs: it may make a workdir that others need whole.
+  left, failed, told_to_wait = undone(todo, root), [], False
   for i, job in enumerate(todo, 1):
-    line = journal.line(job, root)
-    # Before the first one runs: it may make a workdir that others need whole.
-    if 'seconds' in before.get(line, {}) and (root / job.workdir).is_dir():
-      print(f'[{i}/{len(todo)}] done before: {line}')
-    else:
-      left.append(job)
+    if job not in left:
+      print(f'[{i}/{len(todo)}] done before: {journal.line(job, root)}')
   while left:
     with _first_free(ready(left), root) as mine:
       elsewhere = _ended_since(before, left, root)
@@ -49,7 +46,7 @@ def work_off(todo: list[Job], published: str, root: Path) -> list[Job]:
         left.remove(mine)
         line = journal.line(mine, root)
         print(f'[{todo.index(mine) + 1}/{len(todo)}] {line}', flush=True)
-        failed += [] if _run(mine, root, line, published) else [mine]
+        failed += [] if _run(mine, root, published) else [mine]
     waits = mine is None and not elsewhere
     if waits and not told_to_wait:
       print('Another process is at work; waiting for what it makes.')
@@ -59,13 +56,23 @@ def work_off(todo: list[Job], published: str, root: Path) -> list[Job]:
   return failed
 
 
+def undone(todo: list[Job], root: Path) -> list[Job]:
+  """Those whose end the journal does not tell, or whose workdir is gone."""
+  told = journal.read(root)
+  return [
+    job
+    for job in todo
+    if 'seconds' not in told.get(journal.line(job), {})
+    or not (root / job.workdir).is_dir()
+  ]
+
+
 def _ended_since(before, left: list[Job], root: Path) -> list[Job]:
   """Those that the journal tells the end of now, and did not then."""
   now = journal.read(root)
-  lines = [journal.line(job, root) for job in left]
   return [
     job
-    for job, line in zip(left, lines)
+    for job, line in zip(left, map(journal.line, left))
     if 'seconds' in now.get(line, {}) and now[line] != before.get(line)
   ]
 
@@ -105,13 +112,18 @@ def _needs(job: Job, other: Job) -> bool:
   """Whether a job goes on with what an earlier one leaves in its workdir."""
   if other.workdir == job.workdir:
     return True
-  return other.workdir == job.pretrained and other.program == 'train'
+  if other.workdir != job.pretrained or other.program != 'train':
+    return False
+  own = journal.chosen(job) if job.program == 'train' else []
+  # What it trains itself it takes from nobody.
+  return not set(own) & set(journal.chosen(other))
 
 
-def _run(job: Job, root: Path, line: str, published: str) -> bool:
+def _run(job: Job, root: Path, published: str) -> bool:
   """Whether a job ended well; it is in the journal then, with its time."""
   before = journal.so_far(job, root)
   known = before is not None
+  line = journal.line(job)
   main = importlib.import_module(f'experiments.{job.program}').main
   about = provenance.environment()
   told = {name: about[name] for name in ('commit', 'dirty', 'date', 'device')}
@@ -142,8 +154,9 @@ def _run(job: Job, root: Path, line: str, published: str) -> bool:
     # Of a CPU what was computed, whatever else the machine was at.
     used = taken.processor if on_cpu else jax.device_count() * taken.clock
     entry = publish.Entry(
-      used / 3600, None, None, None, published, line, publish.commit_of(about),
-      about['device'], about['date'], 'core h' if on_cpu else 'device h',
+      used / 3600, None, None, None, published, journal.line(job, root),
+      publish.commit_of(about), about['device'], about['date'],
+      'core h' if on_cpu else 'device h',
     )  # fmt: skip
     publish.publish(publish.RESULTS, {journal.key(job, published): entry})
   return True

@@ -17,9 +17,10 @@ Peers (`make compare`) that are not installed are passed over.
 
 from collections.abc import Callable
 import functools
-from pathlib import Path
 from typing import NamedTuple
 
+from absl import flags
+from etils.epath import Path
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -37,6 +38,10 @@ from rdefense.losses import cross_entropy
 from rdefense.models import max_pool, mnist_cnn
 from rdefense.parallel import layout
 from rdefense.threats import ball
+
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Where the trained models are.', allow_override=True
+)
 
 _EPS, _STEP_SIZE = 0.1, 0.01
 
@@ -232,7 +237,7 @@ def measure(size: Size, workdir: Path | None = None) -> dict[str, Figure]:
   params = mnist_cnn().init(jax.random.key(0), x[0])
   figures = against_hardware(params, x, y, size)
   figures |= against_peers(params, x, y, size)
-  if workdir is None:
+  if not workdir:
     print('No --workdir with a trained model: time_to_accuracy is left out.')
   else:
     figures |= time_to_accuracy(workdir, size)
@@ -242,9 +247,9 @@ def measure(size: Size, workdir: Path | None = None) -> dict[str, Figure]:
 def main(argv):
   """Measures, prints the table, publishes where asked to."""
   del argv
+  workdir = _WORKDIR.value and program.folder('workdir', _WORKDIR.value)
   timing.run(
-    lambda quick: measure(QUICK if quick else FULL, timing.workdir()),
-    'benchmark',
+    lambda quick: measure(QUICK if quick else FULL, workdir), 'benchmark'
   )
 
 

@@ -16,11 +16,11 @@ images, does not count and is a figure of its own.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 import time
 from typing import NamedTuple
 
 from absl import flags
+from etils.epath import Path
 import jax
 import jax.numpy as jnp
 import ml_collections
@@ -39,6 +39,9 @@ from rdefense.losses import margin
 from rdefense.models import mnist_cnn
 from rdefense.types import Array, PyTree
 
+_WORKDIR = flags.DEFINE_string(
+  'workdir', None, 'Where the trained models are.', allow_override=True
+)
 _REPORT = flags.DEFINE_string('report', None, 'Where a page with a plot goes.')
 
 _EPS, _BATCH, _TIMED = 0.2, 256, 12
@@ -239,13 +242,15 @@ def main(argv):
   del argv
 
   def measured(quick: bool) -> dict[str, Figure]:
-    size, workdir = (QUICK if quick else FULL), timing.workdir()
-    if workdir is None and not quick:
+    size = QUICK if quick else FULL
+    workdir = _WORKDIR.value and program.folder('workdir', _WORKDIR.value)
+    if not (workdir or quick):
       raise ValueError('--workdir is missing: it holds the model `adv`.')
     problem = trained(workdir, size) if workdir else untrained(size)
     figures = measure(problem, size)
     if _REPORT.value:
-      print(write_report(Path(_REPORT.value), figures, size))
+      folder = program.folder('report', _REPORT.value)
+      print(write_report(folder, figures, size))
     return figures
 
   timing.run(measured, 'certify_benchmark')

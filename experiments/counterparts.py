@@ -145,7 +145,7 @@ def _elsewhere(config, setting: str) -> dict[str, Verdicts]:
   Nothing where that has not come to its end, has lost its rows, or is of other
   images, of another network or attack.
   """
-  path = Path(config.pretrained) / 'results.json'
+  path = Path(config.pretrained).expanduser() / 'results.json'
   if not (setting and config.pretrained and path.exists()):
     return {}
   results = files.read_json(path)

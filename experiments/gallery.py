@@ -26,8 +26,9 @@ __all__ = ['write']
 
 # May be overridden: `experiments.reproduce` has flags of the same names.
 _ROOT = flags.DEFINE_string(
-  'root', None, 'Folder of all runs; runs by default.', allow_override=True
-)
+  'root', None, 'Folder of all runs; runs, or runs/<preset> if not small.',
+  allow_override=True,
+)  # fmt: skip
 _PRESET = flags.DEFINE_enum(
   'preset', 'small', ['small', 'paper', 'smoke'], 'Of the runs to look for.',
   allow_override=True,
@@ -182,10 +183,16 @@ def _others(root: Path, seen: set[Path]) -> list[tuple]:
 def main(argv):
   """Writes the page and prints its path."""
   del argv
-  root = program.folder('root', _ROOT.value or 'runs')
+  if publish.ASKED.value:
+    raise ValueError(
+      '--publish is for a program that measures; this one links to what others '
+      'have written: leave it out.'
+    )
+  preset = _PRESET.value
+  root = program.folder('root', _ROOT.value or journal.default_root(preset))
   if not root.is_dir():
     raise ValueError(f'--root={root} is no folder: where do the runs lie?')
-  print(write(root, _PRESET.value))
+  print(write(root, preset))
 
 
 if __name__ == '__main__':

@@ -49,7 +49,7 @@ def training_colors(dataset: str, colours: str | None) -> Colors:
   """Weighted pixels of the training set, from a histogram if there is one."""
   beside = data_directory().parent / 'cifar10_train_colours.npz'
   if dataset == 'cifar10' and (colours or beside.is_file()):
-    return histogram(Path(colours or beside))
+    return histogram(Path(colours or beside).expanduser())
   return colors_from_images(data.load(dataset, 'train').images)
 
 
@@ -155,6 +155,11 @@ def main(argv):
     'workdir', _WORKDIR.value or f'runs/hardness_{dataset}'
   )
   checks.check_choice('dataset', dataset, STUDIES)
+  if _COLOURS.value and dataset != 'cifar10':
+    raise ValueError(
+      f'--colours={_COLOURS.value} counts pixels of cifar10, and '
+      f'--dataset={dataset} has its own: leave out one of the two.'
+    )
   study = STUDIES[dataset]
   results = measure(dataset, study, workdir)
   page = write_report(workdir, study, results)

@@ -1,6 +1,7 @@
 """What `experiments.reproduce` has run: command lines, in `reproduced.json`.
 
-A line without seconds has been begun and was not ended, or is at work.
+A line without seconds has been begun and was not ended, or is at work. All are
+told as of a folder `runs`, wherever that of the runs lies: it may be moved.
 
 >>> job = Job('certify', 'paper/table_4.py:small', 'table_4')
 >>> line(job, Path('runs')).partition('--')[2]
@@ -17,9 +18,19 @@ from configs.paper.catalogue import Job
 from experiments import locks
 from rdefense import files
 
-__all__ = ['Spent', 'add', 'key', 'line', 'read', 'seconds', 'so_far']
+__all__ = [
+  'Spent',
+  'add',
+  'chosen',
+  'default_root',
+  'key',
+  'line',
+  'read',
+  'seconds',
+  'so_far',
+]
 
-_NAME = 'reproduced.json'
+_NAME, _ROOT = 'reproduced.json', 'runs'
 
 
 class Spent(NamedTuple):
@@ -29,8 +40,20 @@ class Spent(NamedTuple):
   processor: float
 
 
-def line(job: Job, root: Path) -> str:
-  """The command line of a job with its runs in a folder."""
+def default_root(preset: str) -> str:
+  """Folder of all runs where `--root` names none.
+
+  >>> [default_root(preset) for preset in ('small', 'smoke')]
+  ['runs', 'runs/smoke']
+  """
+  return _ROOT if preset == 'small' else f'{_ROOT}/{preset}'
+
+
+def line(job: Job, root: Path | str = _ROOT) -> str:
+  """The command line of a job with its runs in a folder.
+
+  With those in `runs`, it is what the journal knows the job by.
+  """
   words = [f'experiments.{job.program}', *job.arguments(str(root))]
   return shlex.join(['python', '-m', *words])
 
@@ -41,31 +64,39 @@ def key(job: Job, preset: str) -> str:
   >>> key(Job('train', 'mnist.py', 'mnist', '', ('--only=nat,adv',)), 'small')
   'reproduce/small/mnist/train_nat_adv'
   """
-  chosen = [names.replace(',', '_') for names in _values('only', job.options)]
-  return '/'.join(
-    ('reproduce', preset, job.workdir, '_'.join((job.program, *chosen)))
-  )
+  program = '_'.join((job.program, *chosen(job)))
+  return '/'.join(('reproduce', preset, job.workdir, program))
+
+
+def chosen(job: Job) -> list[str]:
+  """What a job is told to do alone, by `--only`; nothing if it does all.
+
+  >>> chosen(Job('train', 'mnist.py', 'mnist', '', ('--only=nat,adv',)))
+  ['nat', 'adv']
+  """
+  found = _values('only', job.options)
+  return [name for names in found for name in names.split(',')]
 
 
 def read(root: Path) -> dict[str, dict[str, Any]]:
   """What is told of each command line.
 
   Returns:
-    Command line -> commit, dirty, date, device; whole, whether all of its
-    starts are told; stopped, what it had taken (`Spent`) when SIGTERM stopped
-    it; seconds where it ended.
+    Command line as of `runs` -> commit, dirty, date, device; whole, whether all
+    of its starts are told; stopped, what it had taken (`Spent`) when SIGTERM
+    stopped it; seconds where it ended.
 
   Raises:
     ValueError: if the file is damaged.
   """
   path = root / _NAME
-  return files.read_json(path) if path.exists() else {}
+  return _rooted(files.read_json(path) if path.exists() else {})
 
 
 def add(root: Path, lines: Mapping[str, Mapping[str, Any]]) -> None:
   """Adds lines, or replaces them; other processes may do so at once."""
   with locks.waited(root):
-    files.write_json(root / _NAME, {**read(root), **lines})
+    files.write_json(root / _NAME, {**read(root), **_rooted(lines)})
 
 
 def so_far(job: Job, root: Path) -> Spent | None:
@@ -79,7 +110,7 @@ def so_far(job: Job, root: Path) -> Spent | None:
   if not workdir.is_dir() or not any(workdir.iterdir()):
     return Spent(0.0, 0.0)
   told = read(root)
-  own = told.pop(line(job, root), None)
+  own = told.pop(line(job), None)
   others = [
     about for words, about in told.items() if _workdirs(words) == [job.workdir]
   ]
@@ -107,6 +138,25 @@ def seconds(lines: Mapping[str, Mapping[str, Any]], job: Job) -> float | None:
     if same and _workdirs(told) == [job.workdir]:
       return about.get('seconds')
   return None
+
+
+def _rooted(lines: Mapping[str, Any]) -> dict[str, Any]:
+  """Command lines as of `runs`, wherever they were told of.
+
+  >>> _rooted({'python -m experiments.train --workdir=/tmp/r/mnist': {}})
+  {'python -m experiments.train --workdir=runs/mnist': {}}
+  """
+
+  def rooted(word: str) -> str:
+    flag, _, folder = word.partition('=')
+    if flag not in ('--workdir', '--config.pretrained'):
+      return word
+    return f'{flag}={_ROOT}/{Path(folder).name}'
+
+  return {
+    shlex.join(map(rooted, shlex.split(told))): about
+    for told, about in lines.items()
+  }
 
 
 def _workdirs(told: str) -> list[str]:

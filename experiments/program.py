@@ -99,11 +99,13 @@ def command_line(name: str) -> str:
 def folder(flag: str, value: str) -> Path:
   """The folder that a flag names, of this machine or in a bucket.
 
+  A leading `~` is the user's home: shells leave it behind the `=` of a flag.
+
   Raises:
     ValueError: if it is in a bucket and what reads buckets is not installed;
       if it, or one above it, is a file.
   """
-  path = Path(value)
+  path = Path(value).expanduser()
   try:
     path.exists()
   except ImportError as error:
@@ -123,7 +125,7 @@ def check_no_file(flag: str, value: str) -> None:
   """
   if '://' in value:
     return
-  path = Path(value)
+  path = Path(value).expanduser()
   for part in (path, *path.parents):
     if part.is_file():
       raise ValueError(f'--{flag}={value}: {part} is a file, not a folder.')

@@ -125,7 +125,7 @@ def reproduce(
     pairs: as `chosen` gives them.
     preset: small, paper or smoke.
     root: folder of all runs; keeps `reproduced.json`.
-    dry_run: whether to print the command lines only.
+    dry_run: whether to print the command lines of what is missing only.
     published: whether figures go to docs/results.json.
 
   Returns:
@@ -134,7 +134,7 @@ def reproduce(
   every = [job for pair in pairs for job in catalogue.jobs(*pair, preset)]
   todo = list(dict.fromkeys(every))
   if dry_run:
-    for job in todo:
+    for job in backlog.undone(todo, root):
       print(journal.line(job, root))
     return []
   failed = backlog.work_off(todo, preset if published else '', root)
@@ -163,8 +163,7 @@ def main(argv):
     return
   logging.set_verbosity(logging.WARNING)
   preset = _PRESET.value
-  default = 'runs' if preset == 'small' else f'runs/{preset}'
-  root = program.folder('root', _ROOT.value or default)
+  root = program.folder('root', _ROOT.value or journal.default_root(preset))
   datasets = [name for name in _DATASET.value.split(',') if name]
   pairs = chosen(_WHAT.value, datasets, preset)
   if not (_DRY.value or _ANYWAY.value):

@@ -6,7 +6,6 @@ interval their quartiles; a single sample has none, unless it is a share.
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 import time
 from typing import Any, NamedTuple
 
@@ -28,11 +27,9 @@ __all__ = [
   'run',
   'table',
   'take_turns',
-  'workdir',
 ]
 
 _QUICK = flags.DEFINE_bool('quick', False, 'A smoke run: figures mean nothing.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Where the trained models are.')
 
 
 class Figure(NamedTuple):
@@ -107,11 +104,6 @@ def entries(
       about['date'], figure.unit, figure.target,
     )  # fmt: skip
   return found
-
-
-def workdir() -> Path | None:
-  """Where trained models are, if that was said."""
-  return Path(_WORKDIR.value) if _WORKDIR.value else None
 
 
 def quick() -> bool:

@@ -1,7 +1,7 @@
 """From a config of plain data to the objects it names.
 
-The only module that reads configs; every choice is an explicit `match` of
-`rdefense.builders` whose error lists what there is.
+What `rdefense.builders` offers, under one name: every choice there is an
+explicit `match` whose error lists what there is.
 """
 
 from rdefense.builders.attacks import attack_recipes, training_recipe

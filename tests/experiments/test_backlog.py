@@ -78,6 +78,13 @@ def test_codes_are_trained_while_another_evaluates_what_they_begin_with(
   assert called == ['train', 'evaluate']
 
 
+def test_codes_are_trained_while_another_trains_the_first_ones_again():
+  """Only what judges waits for models behind the codes of another study."""
+  _, again, _, train, evaluate = catalogue.jobs('table3', 'mnist', 'small')
+  assert backlog.ready([again, train]) == [again, train]
+  assert backlog.ready([again, evaluate]) == [again]
+
+
 @pytest.mark.parametrize('gently', [True, False])
 def test_what_was_stopped_adds_up_its_time(tmp_path, monkeypatch, gently):
   """A killed one has lost count, and publishes none."""

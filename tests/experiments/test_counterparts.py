@@ -87,7 +87,9 @@ def write_study(folder, config, conditions):
   )
 
 
-def test_another_codebook_is_held_against_the_study_with_its_models(tmp_path):
+def test_another_codebook_is_held_against_the_study_with_its_models(
+  tmp_path, monkeypatch
+):
   names = ('clean', 'eps8/adaptive', 'eps8/pgd40')
   write_study(tmp_path, cifar10.get_config('small'), names)
   config = cifar10.get_config('small,k10')
@@ -102,6 +104,12 @@ def test_another_codebook_is_held_against_the_study_with_its_models(tmp_path):
   assert {(g['gained'], g['lost'], g['total']) for g in told.values()} == {
     (0, 4, 5)
   }
+  # A leading ~ is the home, here as of any other folder.
+  monkeypatch.setenv('HOME', str(tmp_path.parent))
+  config.pretrained = f'~/{tmp_path.name}'
+  assert (
+    counterparts.measured(config, {'disc_adv_re': own})['disc_adv_re'] == told
+  )
   # Of another attack, of other images, or not there: held against nothing.
   config.attacks.adaptive.num_steps += 1
   told = counterparts.measured(config, {'disc_adv_re': own})['disc_adv_re']

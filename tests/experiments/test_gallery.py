@@ -189,6 +189,21 @@ def test_an_empty_folder_has_a_page_that_tells_what_to_run(tmp_path):
   assert '<a ' not in text
 
 
+def test_runs_are_looked_for_where_they_are_written(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for preset in ('small', 'smoke'):
+    folder = Path(journal.default_root(preset))
+    folder.mkdir()
+    program.call(gallery.main, ['gallery', f'--preset={preset}'])
+    assert (folder / 'index.html').is_file()
+
+
+def test_a_page_of_links_publishes_nothing(tmp_path):
+  words = ['gallery', f'--root={tmp_path}', '--publish']
+  with pytest.raises(ValueError, match='--publish is for a program that'):
+    program.call(gallery.main, words)
+
+
 def test_a_bucket_gets_the_same_page(root, bucket):
   plain = root.rename(root.with_name('plain'))  # quoted in no command
   (plain / 'mnist' / 'report.md').write_bytes(b'\xff ![b](kept.png)')

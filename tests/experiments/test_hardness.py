@@ -11,6 +11,7 @@ from experiments import (
   hardness_cases,
   hardness_pictures,
   hardness_report,
+  program,
   publish,
 )
 from experiments.hardness_cases import STUDIES, Case
@@ -110,6 +111,12 @@ def test_printed_medians_are_compared_for_open_balls_as_well():
   assert opened == {
     Case('density2', 0.3, rule, 'open') for rule in lattice.RULES
   }
+
+
+def test_a_histogram_is_of_cifar10_alone(tmp_path):
+  words = ['--dataset=digits', '--colours=some.npz', f'--workdir={tmp_path}']
+  with pytest.raises(ValueError, match='--colours=some.npz counts pixels of'):
+    program.call(hardness.main, ['hardness', *words])
 
 
 def test_figures_can_be_published(results, tmp_path):

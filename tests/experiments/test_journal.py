@@ -1,7 +1,10 @@
 """What is told of programs that were run, and whose time counts."""
 
+import pytest
+
 from configs.paper import catalogue
 from experiments import journal
+from rdefense import files
 
 
 def test_what_is_begun_from_nothing_tells_its_time(tmp_path):
@@ -43,3 +46,23 @@ def test_programs_that_share_a_workdir_have_times_of_their_own(tmp_path):
     assert journal.seconds(lines, retrain) == 9.0
   twin = retrain._replace(options=('--only=twin',))
   assert journal.seconds(told, twin) is None
+
+
+@pytest.mark.parametrize('root', ['runs', '/far/away/runs', 'gs://some/runs'])
+def test_jobs_are_known_wherever_their_folder_lay(tmp_path, root):
+  """As files that were written of another folder tell them."""
+  jobs = catalogue.jobs('table3', 'mnist', 'small')
+  words = {journal.line(job, root): {'seconds': 1.0} for job in jobs}
+  files.write_json(tmp_path / 'reproduced.json', words)
+  assert set(journal.read(tmp_path)) == {journal.line(job) for job in jobs}
+  journal.add(tmp_path, {journal.line(jobs[0]): {'seconds': 2.0}})
+  told = journal.read(tmp_path)
+  assert len(told) == len(jobs) and journal.seconds(told, jobs[0]) == 2.0
+
+
+def test_entries_of_journals_that_there_are_stay_valid():
+  train, *_ = catalogue.jobs('table3', 'mnist', 'small')
+  assert journal.line(train) == (
+    'python -m experiments.train --config=configs/mnist.py:small '
+    '--workdir=runs/mnist --only=nat,adv_fast,adv'
+  )

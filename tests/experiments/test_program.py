@@ -40,6 +40,15 @@ def test_a_file_is_no_folder(tmp_path):
   assert program.folder('root', str(tmp_path / 'other')).name == 'other'
 
 
+def test_a_leading_tilde_is_the_home(tmp_path, monkeypatch, bucket):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  assert str(program.folder('root', '~/runs')) == str(tmp_path / 'runs')
+  assert str(program.folder('root', bucket)) == bucket
+  (tmp_path / 'file').touch()
+  with pytest.raises(ValueError, match='file is a file, not a folder'):
+    program.folder('root', '~/file/runs')
+
+
 def test_a_missing_extra_is_a_users_mistake(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(prepare_data, '_NEEDED_TO_PREPARE', ('no_such_module',))
   error = caught(prepare_data.prepare, 'mnist', tmp_path)

@@ -115,6 +115,34 @@ def test_what_is_in_the_journal_is_not_run_again(tmp_path, monkeypatch, capsys):
   assert [workdir for _, workdir in called] == ['mnist_medoids'] * 2
 
 
+def test_runs_of_a_folder_that_moved_are_done(tmp_path, monkeypatch, capsys):
+  def call(main, command):
+    folder = next(w for w in command if w.startswith('--workdir='))
+    Path(folder.partition('=')[2]).mkdir(exist_ok=True)
+
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.setattr(program, 'call', call)
+  pairs = [('table3', 'mnist')]
+  for root in (tmp_path / 'runs', Path('runs'), Path('moved')):
+    if root.name == 'moved':
+      Path('runs').rename(root)
+    assert not reproduce.reproduce(pairs, 'small', root)
+  told = capsys.readouterr().out
+  assert told.count('done before') == 2 * len(
+    catalogue.jobs(*pairs[0], 'small')
+  )
+  assert '--workdir=moved/mnist_medoids' in told
+
+
+def test_a_dry_run_prints_what_is_left(tmp_path, capsys):
+  first, *rest = catalogue.jobs('table3', 'mnist', 'small')
+  (tmp_path / first.workdir).mkdir()
+  journal.add(tmp_path, {journal.line(first): {'seconds': 1.0}})
+  reproduce.reproduce([('table3', 'mnist')], 'small', tmp_path, dry_run=True)
+  told = capsys.readouterr().out.splitlines()
+  assert told == [journal.line(job, tmp_path) for job in rest]
+
+
 def test_programs_are_told_to_publish(tmp_path, monkeypatch):
   called = []
   monkeypatch.setattr(

@@ -1,5 +1,8 @@
 """The arithmetic of figures; never a time."""
 
+import subprocess
+import sys
+
 import numpy as np
 from scipy.stats import binomtest
 
@@ -43,3 +46,20 @@ def test_a_single_sample_has_no_interval_but_a_share_has_its_exact_one():
   lines = timing.table({'a': memory, 'c': accuracy}).splitlines()
   assert lines[1].split() == 'a 616 – MiB'.split()
   assert lines[2].split() == 'c 41.7 38.62 to 44.83 %'.split()
+
+
+def test_programs_that_read_no_workdir_have_no_flag_for_it():
+  names = (
+    'averaging_benchmark',
+    'controlled_truth',
+    'filters_benchmark',
+    'scaling',
+    'utilization',
+  )
+  code = (
+    f'from experiments import {", ".join(names)}; from absl import flags; '
+    'print("workdir" in flags.FLAGS)'
+  )
+  words = [sys.executable, '-c', code]
+  shown = subprocess.run(words, check=True, capture_output=True, text=True)
+  assert shown.stdout.split()[-1] == 'False'
