@@ -142,6 +142,7 @@ def _plain(config, workdir) -> dict[str, list]:
       for directory in files.matching(
         workdir / 'records' / name / radius(config, eps), '*'
       )
+      if records.completed(directory)  # else it is begun, and no more
     ]
     for name in config.only or config.settings
     if build.kind(config.defenses[config.settings[name].defense]) == 'plain'
@@ -152,7 +153,7 @@ def _attacked(workdir, name, condition, rows) -> dict[str, dict[str, Any]]:
   """Accuracy under each attack at this radius; no certificate may be broken."""
   found = {}
   attacks = files.matching(workdir / 'records' / name / condition, '*')
-  for directory in attacks:
+  for directory in filter(records.completed, attacks):  # not what is just begun
     attacked = records.read(directory)
     broken = certification.contradictions(rows, attacked)
     if broken.size:

@@ -47,11 +47,11 @@ _HARD = ('rand_disc', 'rand_disc_fixed')
 def measure(
   target,
   sigma: float,
-  recipes,
+  condition: conditions.Condition,
   norm: str,
-  eps: float,
   key,
   batch: Batch,
+  source=None,
 ) -> dict[str, Any]:
   """Clusters of one image, clean and attacked, under the same randomness.
 
@@ -59,16 +59,20 @@ def measure(
     target: a `deployed.Target`; its defense gives each pixel one of its
       centres.
     sigma: of the noise that it adds to pixels first.
-    recipes: of the attack.
-    norm, eps: of the ball.
+    condition: the attack, of the study.
+    norm: of its ball.
     key: consumed.
     batch: of one example, of three channels.
+    source: the target that the attack is computed on; None means `target`.
 
   Returns:
     What the report shows, and under `views` what is drawn.
   """
   attack_key, draw_key, other_key = jax.random.split(key, 3)
-  said = evaluation.attack(target, recipes, norm, eps, attack_key, batch)
+  said = evaluation.attack(
+    target, condition.recipes, norm, condition.eps, attack_key, batch,
+    source=source,
+  )  # fmt: skip
   defense = target.defend(target.codes, 1.0)
   # The same key, the same noise: this is what the nearest centre is sought for.
   as_seen = lambda seen, centers: seen
@@ -86,7 +90,8 @@ def measure(
     target, attack_key, batch.index, batch.image, batch.label
   )
   return {
-    'eps': eps,
+    'eps': condition.eps,
+    'source': condition.source,
     'label': int(batch.label[0]),
     'right': {
       'clean': float((unattacked[0] == batch.label[0]).mean()),
@@ -126,6 +131,7 @@ def write_report(workdir: Path, results: dict[str, Any]) -> Path:
   title = f'{name}: colours of image {number}, by cluster'
   png = plots.encode_png(plots.color_clusters(results['views'], title))
   moved, right = results['moved'], results['right']
+  source = results['source']
   rows = []
   for image, its in results['clusters'].items():
     for i, (center, pixels) in enumerate(
@@ -139,7 +145,8 @@ def write_report(workdir: Path, results: dict[str, Any]) -> Path:
     ('heading', 1, title),
     (
       'paragraph',
-      f'The attack of radius {255 * results["eps"]:g}/255 sends '
+      f'The attack of radius {255 * results["eps"]:g}/255'
+      f'{source and f", computed on `{source}`,"} sends '
       f'{moved["attack"]:.1%} of the pixels to another centre under the same '
       'randomness; other randomness without an attack '
       f'{moved["other_draw"]:.1%}. Right in {right["clean"]:.0%} of the draws '
@@ -158,6 +165,28 @@ def write_report(workdir: Path, results: dict[str, Any]) -> Path:
   )
 
 
+def _attack(config, kind: str, name: str) -> conditions.Condition:
+  """The one of the study's picture, at the radius of its threat.
+
+  Raises:
+    ValueError: where there is none, or its images were made elsewhere.
+  """
+  found = {c.name: c for c in conditions.conditions(config, kind, name)}
+  attack = config.strip.attack
+  wanted = f'{conditions.radius(config, float(config.threat.eps))}/{attack}'
+  if wanted not in found:
+    raise ValueError(
+      f'{name} is not attacked under {wanted}, of --config.strip.attack and '
+      f'--config.threat.eps: its conditions are {", ".join(found)}.'
+    )
+  if not found[wanted].recipes:
+    raise ValueError(
+      f'--config.strip.attack={attack} is of images made elsewhere: no attack '
+      'would be run here.'
+    )
+  return found[wanted]
+
+
 def main(argv):
   """Attacks one image, and shows its clusters."""
   del argv
@@ -172,6 +201,7 @@ def main(argv):
       f'--setting={name} is behind {about.name}, which does not give each '
       f'pixel one of a few centres; {" or ".join(_HARD)} does.'
     )
+  condition = _attack(config, build.kind(about), name)
   provenance.claim(workdir, config.to_dict())
   test = build.dataset(config.data.to_dict(), config.data.judged_on)
   number = _IMAGE.value
@@ -180,17 +210,13 @@ def main(argv):
       f'--image={number} must be one of {len(test.images)} images of three '
       f'channels; they have {test.images.shape[-1]}.'
     )
-  kind, target = pipelines(config, workdir, test, None)(name)
-  eps = float(config.threat.eps)
-  wanted = f'{conditions.radius(config, eps)}/{config.strip.attack}'
-  recipes = {
-    each.name: each.recipes
-    for each in conditions.conditions(config, kind, name)
-  }
+  pipeline = pipelines(config, workdir, test, None)
+  _, target = pipeline(name)
+  source = pipeline(condition.source)[1] if condition.source else None
   key = jax.random.fold_in(jax.random.key(config.seed), _CLUSTERS)
   results = measure(
-    target, float(about.sigma), recipes[wanted], config.threat.norm, eps, key,
-    data.gather(test, np.array([number])),
+    target, float(about.sigma), condition, config.threat.norm, key,
+    data.gather(test, np.array([number])), source,
   ) | {'setting': name, 'image': number}  # fmt: skip
   results |= publish.surroundings(config, 'clusters', begin)
   page = write_report(workdir, results)

@@ -95,18 +95,21 @@ def radius(config, eps: float) -> str:
 
 def judged(condition: Condition, kind: str) -> str:
   """What a condition's figure stands for, in words for the report."""
-  if condition.frozen:
-    return 'best iterate, randomness frozen'
   if condition.given:
     return 'images made elsewhere'
-  if condition.source:
-    return f'last iterate on {condition.source}'
-  if kind == 'randomized' and not condition.recipes:
-    return 'one query'
-  if len(condition.recipes) > 1:
-    return f'worst case of {len(condition.recipes)} attacks'
-  keeps = {recipe.keep for recipe in condition.recipes}
-  return 'last iterate' if keeps == {'last'} else 'best iterate'
+  if not condition.recipes:
+    return 'one query' if kind == 'randomized' else 'no attack'
+  where = f' on {condition.source}' * bool(condition.source)
+  frozen = ', randomness frozen' * condition.frozen
+  return f'{_submitted(condition.recipes)}{where}{frozen}'
+
+
+def _submitted(recipes: tuple) -> str:
+  if len(recipes) > 1:
+    return f'worst case of {len(recipes)} attacks'
+  (recipe,) = recipes
+  # What `next` keeps is the end of the attack as well.
+  return 'best iterate' if recipe.keep == 'best' else 'last iterate'
 
 
 def precision(condition: Condition, rows) -> dict[str, Any]:

@@ -15,25 +15,31 @@ def lead(settings) -> str:
   """One sentence: what the discretization is worth against the best attack.
 
   Frozen randomness is a check of the attack, at a radius where nothing stands.
+  Settings without an attack are left out; '' where there is none at all.
   """
 
-  def worst(name):
-    entries = settings[name]['conditions']
-    attacked = {
-      condition: e
-      for condition, e in entries.items()
-      if condition != 'clean' and not condition.endswith('/frozen')
-    }
+  def worst(attacked):
     top = max(e['eps'] for e in attacked.values())
     return min(
       (e['percent'], c) for c, e in attacked.items() if e['eps'] == top
     )
 
+  attacks = {
+    name: {
+      condition: e
+      for condition, e in setting['conditions'].items()
+      if condition != 'clean' and not condition.endswith('/frozen')
+    }
+    for name, setting in settings.items()
+  }
   parts = [
     f'{name} {percent:.1f}% ({condition})'
-    for name in settings
-    for percent, condition in [worst(name)]
+    for name, attacked in attacks.items()
+    if attacked
+    for percent, condition in [worst(attacked)]
   ]
+  if not parts:
+    return ''
   return 'Accuracy under the strongest attack run: ' + ', '.join(parts) + '.'
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from etils.epath import Path
 import numpy as np
 
-from rdefense import counting, pages, plots
+from rdefense import caveats, counting, pages, plots
 from rdefense.analysis import equivalence
 
 __all__ = ['summary', 'write_report']
@@ -96,9 +96,9 @@ def _words(results):
     return '{} [{}, {}]'.format(*ends)
 
   yield (
-    f'{results["images"]:,} test images; each radius is bisected from '
-    f'{results["largest"]:g} in {results["num_steps"]} halvings. The attack '
-    'bounds a radius from above, a certificate from below.'
+    f'{results["images"]:,} {caveats.images(results)}; each radius is bisected '
+    f'from {results["largest"]:g} in {results["num_steps"]} halvings. The '
+    'attack bounds a radius from above, a certificate from below.'
   )
   medians = results['medians']
   yield f'Median of the smallest radius fooled: {shown(medians["fooled"])}.'

@@ -200,7 +200,9 @@ def main(argv):
   fitting = [
     n
     for n, about in config.attacks.items()
-    if kind in about.on and not about.source  # those see another network
+    if kind in about.on
+    and not about.source  # those see another network
+    and about.name != 'given'  # nor is there one to run at other radii
   ]
   if not fitting:
     raise ValueError(f'no attack of this config sees {name} itself.')

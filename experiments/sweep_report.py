@@ -18,7 +18,7 @@ from experiments import finished
 from experiments.jobs import Progress
 from experiments.run_table import counts, duration
 from experiments.sweeps import Run
-from rdefense import counting, document, files, pages
+from rdefense import caveats, counting, document, files, pages
 
 __all__ = ['headlines', 'write_sweep']
 
@@ -97,6 +97,7 @@ def write_sweep(
         'traceback': ended.quoted,
         'log': ended.log,
         'headlines': headlines(run.workdir),
+        'images': _images(run.workdir),
       }
     )
   summary = {'title': title, 'command': command, 'runs': found}
@@ -114,6 +115,15 @@ def _radius(results, conditions) -> float:
   main = results['config']['threat']['eps']
   radii = {about['eps'] for about in conditions}
   return main if main in radii else max(radii, default=main)
+
+
+def _images(workdir) -> str:
+  """Which images a workdir's results are of, in words; '' without results."""
+  for name in ('results.json', 'certificates.json'):
+    path = Path(workdir) / name
+    if path.exists():
+      return caveats.images(files.read_json(path))
+  return ''
 
 
 def _kept(tally, eps) -> dict[str, Any]:
@@ -161,15 +171,16 @@ def _settings(found) -> list[tuple]:
   names = list(dict.fromkeys(name for r in found for name in r['headlines']))
   if not names:
     return []
+  images = dict.fromkeys(run['images'] for run in found if run['images'])
   blocks: list[tuple] = [
     ('heading', 2, 'Settings'),
     (
       'paragraph',
-      'Percent of test images, with exact (Clopper-Pearson) 95% intervals, at '
-      'the radius of the threat, or the largest of a setting that has radii of '
-      'its own. Attacks may have been run on fewer images than others. Over '
-      'seeds: mean and standard deviation, which is what the randomness of '
-      'training and attack adds.',
+      f'Percent of {" or ".join(images)}, with exact (Clopper-Pearson) 95% '
+      'intervals, at the radius of the threat, or the largest of a setting '
+      'that has radii of its own. Attacks may have been run on fewer images '
+      'than others. Over seeds: mean and standard deviation, which is what the '
+      'randomness of training and attack adds.',
     ),
   ]
   for name in names:
@@ -207,10 +218,12 @@ def _over_seeds(runs) -> list[list]:
 
 
 def _spread(tallies) -> str:
+  """Over the runs that have the figure, whose number is told if not all do."""
   values = [tally['percent'] for tally in tallies if tally]
   if len(values) < 2:
     return '–'
-  return f'{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}'
+  few = f' ({len(values)} seeds)' * (len(values) < len(tallies))
+  return f'{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}{few}'
 
 
 def _cell(tally):

@@ -116,7 +116,8 @@ def _attacked(
 ) -> dict[str, Any]:
   """Accuracy under each attack at this radius, and of certified examples."""
   found = {}
-  for directory in files.matching(workdir / 'records' / name / condition, '*'):
+  attacks = files.matching(workdir / 'records' / name / condition, '*')
+  for directory in filter(records.completed, attacks):  # not what is just begun
     attacked = records.read(directory)
     wrong, expected = vote_certification.wrong_votes(
       rows, attacked, num_classes, delta
@@ -153,7 +154,7 @@ def blocks(
       'A certified image may still have a wrong majority under attack, as '
       'certificates fail on a share delta of all images at most, and so few '
       'votes on some more; the number expected at most adds both up. Intervals '
-      'are exact, 95%, and cover the choice of test images.',
+      'are exact, 95%, and cover the choice of images.',
     ),
   ]
   figures = {}

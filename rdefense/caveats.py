@@ -15,7 +15,9 @@ from collections.abc import Mapping, Sequence
 import re
 from typing import Any
 
-__all__ = ['applying', 'judged']
+__all__ = ['applying', 'images', 'judged']
+
+_SPLITS = {'test': 'test images', 'train': 'training images'}
 
 # What an attack is judged on; `paper_a` is so by definition.
 _LAST, _BEST = 'last iterate', 'best iterate'
@@ -35,6 +37,16 @@ def judged(settings: Mapping[str, Any], condition: str) -> str:
       if condition in setting['conditions']
     )
   )
+
+
+def images(results: Mapping[str, Any]) -> str:
+  """Those that results are of, in words.
+
+  >>> images({'config': {'data': {'judged_on': 'train'}}}), images({})
+  ('training images', 'images')
+  """
+  split = results.get('config', {}).get('data', {}).get('judged_on')
+  return _SPLITS.get(split, f'`{split}` images') if split else 'images'
 
 
 def applying(
@@ -75,9 +87,9 @@ def applying(
       'discretization alone.'
     )
   found['What the interval covers'] = (
-    'The choice of test images only; neither the randomness of training (one '
-    'run a model) nor attacks stronger than those listed. The paper prints no '
-    'interval; its figures carry such errors as well.'
+    f'The choice of {images(results)} only; neither the randomness of training '
+    '(one run a model) nor attacks stronger than those listed. The paper '
+    'prints no interval; its figures carry such errors as well.'
   )
   if results.get('preset', 'paper') != 'paper':
     found[f'Preset {results["preset"]}'] = (
@@ -112,7 +124,7 @@ def _meaning(condition: str, how: str) -> str:
       'the best iterate. Each example stops at its first success, which is '
       "stronger than the paper's last iterate."
     )
-  if how != 'not stated' and attack == 'adaptive':
+  if how != 'not stated' and ' on ' not in how and attack == 'adaptive':
     return (
       'the worst case of each example over all recipes of the attack and all '
       'their iterates.'

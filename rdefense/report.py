@@ -134,10 +134,10 @@ def _facts(results):
     'rule', 'one query' + ' on fresh draws' * ('randomized' in kinds)
   )
   return (
-    f'Accuracy in percent on {_examples(results)} test images, preset '
-    f'`{results.get("preset", "not stated")}`. Rule: {rule}. In brackets the '
-    'exact (Clopper-Pearson) 95% interval; below it the figure the paper '
-    'prints and ours minus it, in percentage points.'
+    f'Accuracy in percent on {_examples(results)} {caveats.images(results)}, '
+    f'preset `{results.get("preset", "not stated")}`. Rule: {rule}. In '
+    'brackets the exact (Clopper-Pearson) 95% interval; below it the figure '
+    'the paper prints and ours minus it, in percentage points.'
   )
 
 

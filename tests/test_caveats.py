@@ -28,6 +28,8 @@ def results(attacked=463, **changes):
     ('pgd7', 'best iterate', 'first success'),
     ('adaptive', 'best iterate', 'all recipes of the attack and all their'),
     ('adaptive', None, 'not stated.'),
+    ('adaptive', 'worst case of 3 attacks on a', 'worst case of 3 attacks on'),
+    ('pgd7', 'best iterate on a', 'best iterate on a.'),
   ],
 )
 def test_no_attack_is_called_what_it_is_not(attack, judged, said):
@@ -59,6 +61,21 @@ def test_a_caveat_is_there_where_it_applies(change, heading):
   both = CLEAN, ATTACK
   assert heading in caveats.applying(results(**change), both)
   assert heading not in caveats.applying(results(), both)
+
+
+@pytest.mark.parametrize(
+  'split, words',
+  [
+    ('test', 'test images'),
+    ('train', 'training images'),
+    ('held_out', '`held_out` images'),
+  ],
+)
+def test_images_are_called_what_they_are(split, words):
+  about = results(config={'data': {'judged_on': split}})
+  assert caveats.images(about) == words
+  text = caveats.applying(about, [CLEAN])['What the interval covers']
+  assert text.startswith(f'The choice of {words} only;')
 
 
 def test_an_attack_that_helps_is_flagged():

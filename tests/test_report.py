@@ -190,6 +190,13 @@ def test_precisions_are_told_with_the_verdicts_that_depend_on_them(tmp_path):
   ) in markdown
 
 
+def test_images_are_called_what_they_are(tmp_path):
+  results = RESULTS | {'config': {'data': {'judged_on': 'train'}}}
+  _, markdown = write(tmp_path, results)
+  assert 'on 500 training images, preset' in markdown
+  assert 'test images' not in markdown
+
+
 def test_an_unstated_rule_is_not_called_worst_case(tmp_path):
   results = copy.deepcopy(RESULTS)
   del results['settings']['disc_adv_pre']['conditions']['eps0.3/ensemble'][

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from experiments import certificates
-from rdefense import counting, records
+from configs import certified_mnist
+from experiments import certificates, certify
+from rdefense import counting, files, records
+from rdefense.certify.decide import CERTIFIED, UNDECIDED
 from tests.experiments.test_train_evaluate import finish, start
 
 CONFIG = [
@@ -59,6 +61,29 @@ def test_a_setting_of_another_config_is_refused(workdir):
   assert process.wait(timeout=300) == 2
   (line,) = process.stderr_path.read_text().splitlines()
   assert line.startswith('error: --only=nonsense is no setting')
+
+
+def test_an_attack_just_begun_is_passed_over(tmp_path):
+  """Its folder is claimed before there is a row."""
+  config = certified_mnist.get_config('smoke')
+  config.settings.certified_01.defense = 'none'
+  config.certify.radii = (0.3,)
+  made = {
+    'index': np.arange(2),
+    'label': np.array([1, 1], np.int32),
+    'verdict/predicted': np.array([1, 0], np.int32),
+  }
+  where = tmp_path / 'records/certified_01/eps0.3'
+  records.write_shard(where / 'made', 0, made)
+  files.write_json(where / 'begun' / 'config.json', {})
+  ((eps, attack, summary),) = certify._plain(config, tmp_path)['certified_01']
+  assert (eps, attack, summary['correct']) == (0.3, 'made', 1)
+  proved = {
+    'index': np.arange(2),
+    'certificate/status': np.array([CERTIFIED, UNDECIDED]),
+  }
+  found = certify._attacked(tmp_path, 'certified_01', 'eps0.3', proved)
+  assert found.keys() == {'made'}
 
 
 def test_table_iv_stands_beside_ours():

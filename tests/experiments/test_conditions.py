@@ -7,6 +7,7 @@ from configs import mnist
 from configs.paper import figure_2, table_2a, table_2b
 from configs.paper.published import CONTEST
 from experiments import conditions, pictures, publish
+from rdefense import build
 
 
 def names(config, kind, in_table=None):
@@ -53,6 +54,30 @@ def test_images_made_elsewhere_need_a_place():
   assert [c.given for c in found] == [f'/data/{name}' for name in CONTEST]
   assert not clean.given and not any(c.recipes for c in found)
   assert conditions.judged(found[0], 'randomized') == 'images made elsewhere'
+
+
+def test_figures_are_called_what_is_kept():
+  """By the recipes, wherever they are computed."""
+  pgd = build.attack_recipes({'name': 'pgd'}, 0.1, 'plain')
+  last = tuple(recipe._replace(keep='last') for recipe in pgd)
+  following = tuple(recipe._replace(keep='next') for recipe in pgd)
+  for recipes, words in (
+    (pgd, 'best iterate'),
+    (last, 'last iterate'),
+    (following, 'last iterate'),
+    (3 * pgd, 'worst case of 3 attacks'),
+  ):
+    one = conditions.Condition('eps0.1/any', recipes, 0.1, None)
+    assert conditions.judged(one, 'plain') == words
+    there = one._replace(source='nat_pre')
+    assert conditions.judged(there, 'plain') == f'{words} on nat_pre'
+    frozen = one._replace(frozen=True)
+    assert conditions.judged(frozen, 'randomized') == (
+      f'{words}, randomness frozen'
+    )
+  clean = conditions.Condition('clean', (), 0.0, None)
+  assert conditions.judged(clean, 'randomized') == 'one query'
+  assert conditions.judged(clean, 'plain') == 'no attack'
 
 
 def test_a_lower_precision_is_told_with_the_verdicts_that_differ():
@@ -102,3 +127,12 @@ def test_the_lead_leaves_frozen_randomness_out():
   }
   lead = pictures.lead({'randmix': {'conditions': conditions}})
   assert lead.endswith('randmix 84.4% (eps0.1/paper_b).')
+
+
+def test_the_lead_leaves_settings_without_attacks_out():
+  clean = {'clean': {'eps': 0.0, 'percent': 93.0}}
+  attacked = clean | {'eps0.1/pgd': {'eps': 0.1, 'percent': 7.0}}
+  bare, other = {'conditions': clean}, {'conditions': attacked}
+  lead = pictures.lead({'bare': bare, 'other': other})
+  assert lead.endswith('run: other 7.0% (eps0.1/pgd).')
+  assert pictures.lead({'bare': bare}) == ''

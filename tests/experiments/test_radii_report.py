@@ -18,6 +18,7 @@ def test_the_report_shows_what_the_rows_say(tmp_path):
     'num_steps': 5,
     'max_nodes': 5,
     'bounds': 'tables',
+    'config': {'data': {'judged_on': 'train'}},
   }
   proved, fooled = ROWS['radius/certified'], ROWS['radius/fooled']
   assert len(results['shares']) == 9
@@ -31,4 +32,5 @@ def test_the_report_shows_what_the_rows_say(tmp_path):
   text = page.with_suffix('.md').read_text()
   assert 'Median of the largest radius certified' in text
   assert 'bounded by tables' in text
+  assert '5 training images; each radius is bisected from 0.4' in text
   assert '| 0.2 |' in text and (tmp_path / 'radii.png').is_file()

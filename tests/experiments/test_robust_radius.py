@@ -193,14 +193,19 @@ def test_without_codes_there_is_no_certificate(tmp_path):
     ('figure_2', '--attack=paper_a', 'attack'),  # on transformed ones only
     ('knowledge', '--attack=black', "attack='black'.* one of: white"),
     ('knowledge', '--setting=nat_pre', 'no attack .* sees nat_pre itself'),
+    ('table_2b', '--setting=tvm', 'no attack .* sees tvm itself'),  # all given
   ],
 )
 def test_a_mistake_is_told_before_anything_is_read(
   tmp_path, config, flag, words
 ):
-  first = {'figure_2': 'base', 'knowledge': 'disc_nat_pre'}[config]
+  first, argument = {
+    'figure_2': ('base', 'smoke'),
+    'knowledge': ('disc_nat_pre', 'smoke'),
+    'table_2b': ('base', 'smoke,contest'),
+  }[config]
   arguments = [
-    f'--config=configs/paper/{config}.py:smoke', f'--setting={first}'
+    f'--config=configs/paper/{config}.py:{argument}', f'--setting={first}'
   ]  # fmt: skip
   with pytest.raises(ValueError, match=words):
     program.call(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments import votes
-from rdefense import counting, vote_certification
+from rdefense import counting, files, records, vote_certification
 
 TALLY = counting.tally(np.arange(10) < 7)._asdict()
 
@@ -41,3 +41,18 @@ def test_only_on_mnist_are_the_authors_followed(dataset, coded):
   assert ('as in the authors’ script (unsound)' in header) == coded
   assert len(header) == len(row)
   assert 'majority wrong: 1 (expected at most 2.50)' in row[-1]
+
+
+def test_an_attack_just_begun_is_passed_over(tmp_path):
+  """Its folder is claimed before there is a row."""
+  where = tmp_path / 'records' / 'noise' / 'eps0.1'
+  files.write_json(where / 'begun' / 'config.json', {})
+  records.write_shard(
+    where / 'made', 0,
+    {'index': np.arange(2), 'label': np.array([1, 1], np.int32),
+     'verdict/predicted': np.array([1, 0], np.int32),
+     'verdict/draws': np.array([[1], [0]], np.int32)},
+  )  # fmt: skip
+  proved = {'index': np.arange(2), 'certificate/best': np.array([0.1, -0.1])}
+  found = votes._attacked(tmp_path, 'noise', 'eps0.1', proved, 2, 0.001)
+  assert found.keys() == {'made'}
