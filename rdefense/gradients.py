@@ -70,18 +70,22 @@ def through(
   fn = differentiable(defense, backward)
   value_of = defense.surrogate if backward == 'surrogate' else defense.apply
 
+  def float32(image: Array) -> Array:
+    """Logits as attacks compare them, whatever the network computes in."""
+    return logits_fn(image).astype(jnp.float32)
+
   def evaluate(key: Key, z: Array, y: Array, part: Int) -> Evaluation:
     del part
 
     def objective(image):
-      logits = logits_fn(image)
+      logits = float32(image)
       return loss(logits, y), logits
 
     output = value_of(key, z)
     (value, logits), slope = jax.value_and_grad(objective, has_aux=True)(output)
     if backward == 'surrogate' and deployed_margin:
       same_key = jax.random.clone(key)  # the same noise twice, on purpose
-      logits = logits_fn(defense.apply(same_key, z))
+      logits = float32(defense.apply(same_key, z))
     return Evaluation(value, margin(logits, y), output, slope)
 
   def combine(part: Int, so_far: Evaluation, new: Evaluation) -> Evaluation:

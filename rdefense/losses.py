@@ -27,8 +27,8 @@ __all__ = [
   'margin',
   'margins',
   'numbered',
-  'targeted',
   'towards',
+  'towards_class',
 ]
 
 
@@ -71,7 +71,11 @@ def log_probability(offset: float = 0.01) -> Loss:
 
   Args:
     offset: added to the probability; bounds the gradient of a won draw.
+
+  Raises:
+    ValueError: unless offset > 0.
   """
+  checks.check_positive('offset', offset, ': log(0) has no derivative')
 
   def loss(logits: Array, label: Array) -> Array:
     return jnp.log(offset + jax.nn.softmax(logits)[label])
@@ -105,11 +109,6 @@ def numbered(losses: Sequence[Loss], number) -> Loss:
   )
 
 
-def targeted(loss: Loss) -> Loss:
-  """Turns an untargeted loss round: `label` is now the class to reach."""
-  return lambda logits, target: -loss(logits, target)
-
-
 def towards(loss: Loss, offset: int) -> Loss:
   """The targeted loss of class (label + offset) mod num_classes.
 
@@ -121,11 +120,49 @@ def towards(loss: Loss, offset: int) -> Loss:
     offset: at least 1.
 
   Raises:
-    ValueError: if offset < 1.
+    ValueError: if offset < 1, and, on logits, if it is a multiple of
+      num_classes.
   """
   checks.check_at_least('offset', offset, 1, ': 0 aims at the true label')
 
   def aimed(logits: Array, label: Array) -> Array:
-    return -loss(logits, (label + offset) % logits.shape[0])
+    num_classes = logits.shape[0]
+    if offset % num_classes == 0:
+      raise ValueError(
+        f'offset={offset} of {num_classes} classes aims at the true label: '
+        f'take 1 to {num_classes - 1}.'
+      )
+    return -loss(logits, (label + offset) % num_classes)
+
+  return aimed
+
+
+def towards_class(loss: Loss, target: int) -> Loss:
+  """The targeted loss of one class, whatever the label.
+
+  The label stays the true one: an example is done once it is misclassified,
+  as any other. Those of the class itself are attacked without a target.
+
+  Args:
+    loss: an untargeted loss.
+    target: class to reach, at least 0.
+
+  Raises:
+    ValueError: if target < 0, and, on logits, if there is no such class.
+
+  >>> logits = jnp.array([3.0, 1.0, 2.0])
+  >>> aimed = towards_class(margin, 1)  # lacks 2.0; of its own class, no target
+  >>> float(aimed(logits, 0)), float(aimed(logits, 1))
+  (2.0, -2.0)
+  """
+  checks.check_at_least('target', target, 0, ': it is a class')
+
+  def aimed(logits: Array, label: Array) -> Array:
+    if target >= logits.shape[0]:
+      raise ValueError(
+        f'target={target} is no class: there are {logits.shape[0]}, from 0.'
+      )
+    value = loss(logits, jnp.int32(target))
+    return jnp.where(label == target, value, -value)
 
   return aimed

@@ -84,7 +84,8 @@ def updater(
 
   Returns:
     `(state, key, index, x, y) -> (state, metrics)`, with `metrics` the mean
-    `loss` and `accuracy`; `state` is donated, the key consumed.
+    `loss` and `accuracy`; `state` is donated. The key is the same at every
+    step: the step is folded into it.
 
   Raises:
     ValueError: on an unknown reduction.
@@ -240,7 +241,8 @@ def attacker(
 
   Returns:
     `(params, key, batch, eps) -> images` `[B, H, W, C]`; eps and params may
-    change without recompilation; the key is consumed.
+    change without recompilation; the key is consumed: fold the step into it,
+    as every epoch attacks an image from the same start otherwise.
 
   Raises:
     ValueError: if the recipe takes no step.

@@ -267,9 +267,45 @@ def test_a_randomised_defense_is_attacked_on_the_mean_of_its_draws():
   assert margins[1] < margins[0] - 0.5 * (margins[0] - margins[2])
 
 
-def test_a_randomised_defense_is_not_attacked_on_its_luckiest_draw(key):
+@pytest.mark.parametrize(
+  'defense',
+  [
+    NOISY,
+    defenses.chain(defenses.gaussian(0.02), defenses.nearest_code(CODES)),
+  ],
+  ids=['noise', 'codes behind noise'],
+)
+def test_a_randomised_defense_is_not_attacked_on_its_luckiest_draw(
+  defense, key
+):
+  """Behind codes, noise makes nothing of a black image."""
+  images = np.concatenate([np.zeros_like(IMAGES[:1]), IMAGES])
   with pytest.raises(ValueError, match='num_draws=0 is for a deterministic'):
-    make_attack(NOISY)(key, IMAGES, LABELS)
+    make_attack(defense)(key, images, [0, *LABELS])
+
+
+@pytest.mark.parametrize('target', [1, 2])
+def test_an_attack_towards_a_class_makes_it_win(target, key):
+  network = lambda x: jnp.append(0.0, x.ravel() - 0.6)
+  images = np.full((2, 1, 2, 1), 0.5, np.float32)
+  z = api.attack(
+    network,
+    defenses.identity(),
+    threats.linf(0.3),
+    losses.towards_class(losses.margin, target),
+    attacks.sign(0.05),
+    num_steps=6,
+    start='clean',
+  )(key, images, [0, 0])
+  classes = api.predict(network, defenses.identity())
+  assert classes(jax.random.key(1), z).tolist() == [target, target]
+
+
+@pytest.mark.parametrize('transform', [jax.jit, jax.vmap, jax.grad])
+def test_api_inside_what_compiles_is_told(transform, key):
+  run = lambda images: api.transform(defenses.binning(2))(key, images).sum()
+  with pytest.raises(ValueError, match='images are traced: rdefense.api'):
+    transform(run)(jnp.asarray(IMAGES))
 
 
 def test_logits_that_are_none_are_no_class(key):

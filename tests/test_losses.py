@@ -116,11 +116,26 @@ def test_a_gradient_step_lowers_the_logit_of_the_label(name):
 
 
 @pytest.mark.parametrize('loss', [losses.margin, losses.cross_entropy])
-def test_a_targeted_loss_is_lowest_when_the_target_wins(loss):
-  reach = losses.targeted(loss)
+def test_the_loss_towards_a_class_is_lowest_when_it_wins(loss):
+  aimed = losses.towards_class(loss, 1)
   won, lost = jnp.array([0.0, 4.0, 1.0]), jnp.array([4.0, 0.0, 1.0])
-  assert reach(won, 1) == -loss(won, 1)
-  assert reach(won, 1) < reach(lost, 1)
+  for label in (0, 2):
+    assert aimed(won, label) == -loss(won, 1)
+    assert aimed(won, label) < aimed(lost, label)
+  assert aimed(won, 1) == loss(won, 1)  # it is that class: away from it
+
+
+@pytest.mark.parametrize(
+  'aim, message',
+  [
+    (losses.towards(losses.margin, 3), 'offset=3 of 3 classes.*take 1 to 2'),
+    (losses.towards(losses.margin, 6), 'offset=6 of 3 classes'),
+    (losses.towards_class(losses.margin, 3), 'target=3 is no class'),
+  ],
+)
+def test_no_attack_aims_at_the_true_class_or_at_none(aim, message):
+  with pytest.raises(ValueError, match=message):
+    aim(jnp.zeros(3), 1)
 
 
 @pytest.mark.parametrize('label', range(3))
@@ -137,10 +152,12 @@ def test_offsets_together_aim_at_every_other_class_once(label):
   'make, message',
   [
     (lambda: losses.cw(-1.0), 'kappa=-1.0'),
+    (lambda: losses.log_probability(0.0), 'offset=0.0 must be positive'),
+    (lambda: losses.towards_class(losses.margin, -1), 'target=-1'),
     (lambda: losses.towards(losses.margin, 0), 'offset=0.*true label'),
     (lambda: losses.numbered((), 0), 'losses is empty'),
   ],
-  ids=['kappa', 'offset', 'losses'],
+  ids=['kappa', 'log_probability', 'target', 'offset', 'losses'],
 )
 def test_bad_constants_are_named(make, message):
   with pytest.raises(ValueError, match=message):

@@ -83,6 +83,7 @@ def _on_images(fn: Callable) -> Callable:
 
   def batch(key, images):
     checks.check_key(key)
+    checks.check_untraced(images)
     checks.check_images(images)
     images = np.asarray(images, np.float32)
     return fn(key, np.arange(len(images)), images)
@@ -98,6 +99,7 @@ def check_batch(logits_fn, defense, key, images, labels) -> int:
       one image, and labels that do not match.
   """
   checks.check_key(key)
+  checks.check_untraced(images)
   checks.check_images(images)
   pipeline = defended(logits_fn, defense)
   shape = jax.eval_shape(

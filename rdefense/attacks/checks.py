@@ -53,12 +53,15 @@ def check_draws(num_draws: int, apply: KeyedFn, image) -> None:
   Args:
     num_draws: of each gradient.
     apply: of the defense; jitted, where it is asked more than once.
-    image: `[H, W, C]` in [0, 1], to see what two keys make of it.
+    image: `[H, W, C]` in [0, 1], to see what two keys make of it; and of noise
+      and grey of its shape, where codes behind noise make nothing of it.
   """
   if num_draws:
     return
-  one, other = (apply(jax.random.key(i), image) for i in range(2))
-  if not np.array_equal(one, other):
+  noise = np.random.default_rng(0).random(image.shape, np.float32)
+  seen = (image, noise, np.full_like(noise, 0.5))
+  one, other = ([apply(jax.random.key(i), x) for x in seen] for i in range(2))
+  if not all(map(np.array_equal, one, other)):
     raise ValueError(
       'num_draws=0 is for a deterministic defense, and this one is not: give '
       'the draws to average each gradient over, as num_draws=8.'

@@ -13,6 +13,7 @@ from rdefense.checks.arrays import (
   check_images,
   check_labels,
   check_unit,
+  check_untraced,
 )
 from rdefense.checks.numbers import (
   check_at_least,
@@ -47,4 +48,5 @@ __all__ = [
   'check_probability',
   'check_steepness',
   'check_unit',
+  'check_untraced',
 ]

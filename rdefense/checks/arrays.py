@@ -13,6 +13,7 @@ __all__ = [
   'check_images',
   'check_labels',
   'check_unit',
+  'check_untraced',
 ]
 
 
@@ -39,6 +40,15 @@ def check_image(x) -> None:
       else 'map over a batch by jax.vmap or api.transform'
     )
     raise ValueError(f'image has shape {shape}, not [H, W, C]: {cause}.')
+
+
+def check_untraced(images) -> None:
+  """Raises `ValueError` on traced images, where a function compiles itself."""
+  if not is_concrete(images):
+    raise ValueError(
+      'images are traced: rdefense.api compiles by itself. Inside jit, grad or '
+      "vmap use a Defense's apply or surrogate, and rdefense.attacks."
+    )
 
 
 def check_images(images) -> None:
@@ -118,6 +128,8 @@ def check_codes(codes) -> None:
     ...
   ValueError: codes span [0, 253]; they must lie in [0, 1]: divide by 255.
   """
+  if hasattr(codes, 'codes'):
+    raise ValueError('codes are a whole Codebook: pass its codebook.codes.')
   if np.ndim(codes) != 2 or np.size(codes) == 0:
     raise ValueError(
       f'codes have shape {np.shape(codes)}; expected a non-empty [k, C] array, '
@@ -135,7 +147,7 @@ def check_codes(codes) -> None:
       f'codes span [{values.min():g}, {values.max():g}]; they must lie in '
       '[0, 1]: divide by 255.'
     )
-  distinct = len(np.unique(values, axis=0))
+  distinct = len(np.unique(values.astype(np.float32), axis=0))
   if distinct < len(values):
     raise ValueError(
       f'codes repeat a row ({len(values)} rows, {distinct} distinct): drop the '

@@ -204,8 +204,8 @@ def fixed(codes) -> Chooser:
     ValueError: on codes that are empty, not `[k, C]`, repeated or outside
       [0, 1].
   """
-  codes = jnp.asarray(codes, jnp.float32)
   checks.check_codes(codes)
+  codes = jnp.asarray(codes, jnp.float32)
 
   def choose(key: Key, samples: Array) -> Array:
     del key

@@ -103,8 +103,8 @@ def nearest_code(codes, alpha=10.0, norm: str = 'linf') -> Defense:
       that is not positive and finite, on an unknown norm, and (when traced) on
       an image whose number of channels differs from the codes'.
   """
-  codes = jnp.asarray(codes, jnp.float32)
   checks.check_codes(codes)
+  codes = jnp.asarray(codes, jnp.float32)
   checks.check_steepness('alpha', alpha, ': the surrogate has to follow T')
   checks.check_choice('norm', norm, NORMS)
 

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from rdefense import checks
 from rdefense.types import Array, Key, PyTree
 
 __all__ = ['Classifier', 'classifier', 'max_pool', 'num_params', 'train_batch']
@@ -40,9 +41,11 @@ def classifier(module: nn.Module, num_classes: int) -> Classifier:
   """
 
   def init(key: Key, x: Array) -> PyTree:
+    checks.check_image(x)
     return module.init(key, jnp.asarray(x)[None])
 
   def apply(params: PyTree, x: Array) -> Array:
+    checks.check_image(x)
     return module.apply(params, x[None])[0]
 
   def train(params: PyTree, x: Array) -> tuple[Array, PyTree]:
