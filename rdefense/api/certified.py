@@ -1,6 +1,7 @@
 """Batches certified: behind codes, and from the votes of random draws."""
 
 from collections.abc import Callable
+import functools
 
 import jax
 import numpy as np
@@ -8,16 +9,24 @@ import numpy as np
 from rdefense import checks
 from rdefense.api.defended import check_batch, predict
 from rdefense.certify import votes
-from rdefense.certify.decide import Decisions, decide
+from rdefense.certify.decide import Decisions, check_budget, decide
 from rdefense.certify.randomized import Certified, Certifier
+from rdefense.certify.search import compiled_for
 from rdefense.defenses.base import Defense
+from rdefense.defenses.discretize import NORMS
 from rdefense.types import LogitsFn
 
 __all__ = ['certify', 'certify_randomized']
 
 
 def certify(
-  logits_fn: LogitsFn, codes, norm: str = 'linf', **budget
+  logits_fn: LogitsFn,
+  codes,
+  norm: str = 'linf',
+  *,
+  max_nodes: int = 500,
+  batch_size: int = 64,
+  leaf_size: int = 16,
 ) -> Callable:
   """Decides which images no l_inf attacker can change behind `nearest_code`.
 
@@ -26,22 +35,43 @@ def certify(
       `rdefense.certify.linear` knows.
     codes: `[k, C]`.
     norm: of T's distances over channels.
-    **budget: `max_nodes`, `batch_size`, `leaf_size` of `certify.decide`.
+    max_nodes, batch_size, leaf_size: as for `certify.decide`.
 
   Returns:
     `(images, labels, eps) -> Decisions`: `status` (an index into
-    `certify.decide.STATUS`), `witness`, `lower`, `nodes`; what is compiled is
-    kept. Raises `ValueError` on logits of a batch, and as `certify.decide`.
+    `certify.decide.STATUS`), `witness`, `lower`, `nodes`; what is compiled
+    goes with it. Raises `ValueError` on logits of a batch, and as
+    `certify.decide`.
+
+  Raises:
+    ValueError: on codes that are none, an unknown norm, a budget or sizes below
+      1, a leaf size that is no power of two.
   """
+  checks.check_codes(codes)
+  checks.check_choice('norm', norm, NORMS)
+  check_budget(max_nodes, batch_size, leaf_size)
   apply = lambda params, z: logits_fn(z)
   codes = np.asarray(codes)
+  compiled = functools.cache(compiled_for)  # goes with `batch`
 
   def batch(images, labels, eps: float) -> Decisions:
     checks.check_images(images)
     image = np.asarray(images[0], np.float32)
     checks.check_logits(jax.eval_shape(logits_fn, image).shape)
     labels = np.asarray(labels)
-    return decide(apply, (), codes, images, labels, eps, norm, **budget)
+    return decide(
+      apply,
+      (),
+      codes,
+      images,
+      labels,
+      eps,
+      norm,
+      max_nodes=max_nodes,
+      batch_size=batch_size,
+      leaf_size=leaf_size,
+      compiled=compiled,
+    )
 
   return batch
 

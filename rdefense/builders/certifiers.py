@@ -51,13 +51,8 @@ def _certifier(config: Mapping[str, Any], key: Key, delta: float) -> Certifier:
     case 'rand_disc_fixed':
       return randomized.fixed_codes(np.array(config['codes']), config['sigma'])
     case 'rand_disc':
-      find = centers.sampled(
-        centers.adaptive(config['num_centers'], config['gamma']),
-        config['num_samples'],
-        config['tau'],
-      )
       return randomized.adaptive(
-        find,
+        centers.adaptive(config['num_centers'], config['gamma']),
         config['sigma'],
         config['tau'],
         config['num_samples'],

@@ -30,16 +30,30 @@ from rdefense.certify.search import (
   REFUTED,
   STATUS,
   UNDECIDED,
+  Compiled,
   Decisions,
   Search,
   compiled_for,
 )
 from rdefense.types import Array, PyTree
 
-__all__ = ['CERTIFIED', 'REFUTED', 'STATUS', 'UNDECIDED', 'Decisions', 'decide']
+__all__ = [
+  'CERTIFIED', 'REFUTED', 'STATUS', 'UNDECIDED', 'Decisions', 'check_budget',
+  'decide',
+]  # fmt: skip
 
 
 _FIRST_PATTERNS = 1024  # rows of the tables of a root
+
+
+def check_budget(max_nodes: int, batch_size: int, leaf_size: int) -> None:
+  """Raises `ValueError` on sizes below 1, a leaf's that is no power of 2."""
+  checks.check_at_least('max_nodes', max_nodes, 1)
+  checks.check_at_least('batch_size', batch_size, 1)
+  if leaf_size < 1 or leaf_size & (leaf_size - 1):
+    raise ValueError(
+      f'leaf_size={leaf_size} must be a power of two: 1, 2, 4, ...'
+    )
 
 
 def _check_finite(params: PyTree) -> None:
@@ -74,6 +88,9 @@ def _checked(allowed: np.ndarray, expected: tuple[int, ...]) -> np.ndarray:
   return allowed
 
 
+_kept = functools.lru_cache(maxsize=16)(compiled_for)
+
+
 @functools.cache
 def _reachable(norm: str):
   one = functools.partial(reachable, norm=norm)
@@ -95,12 +112,13 @@ def decide(
   network: Layered | None = None,
   max_patterns: int = 1024,
   max_ambiguous: int | None = None,
+  compiled: Callable[..., Compiled] = _kept,
 ) -> Decisions:
   """Decides a batch of images behind `nearest_code(codes)`.
 
   Args:
     apply: `(params, z) -> logits`, made of layers that `certify.linear` knows.
-      What is compiled for it is kept: pass the same function again.
+      Pass the same function again: it is compiled once.
     params: of the classifier.
     codes: `[k, C]`.
     images: `[N, H, W, C]` in [0, 1].
@@ -121,6 +139,8 @@ def decide(
       1,024 first, which is enough for most images, and one node more is needed.
     max_ambiguous: only the root of images with more ambiguous pixels is looked
       at; None for no such threshold.
+    compiled: `search.compiled_for` and its cache, of the last 16 networks; one
+      of your own lets go of them when you do.
 
   Returns:
     `Decisions`.
@@ -128,19 +148,14 @@ def decide(
   Raises:
     ValueError: on arguments out of range, images, labels or codes that are
       none, a budget or sizes below 1, a leaf size that is no power of two,
-      params that are not finite, a set of codes of another shape than the
-      images, not bool, or with a pixel that has none; by name on a layer
-      without a bound.
+      params that are not finite, a clean image whose logits are NaN, a set of
+      codes of another shape than the images, not bool, or with a pixel that
+      has none; by name on a layer without a bound.
   """
   checks.check_images(images)
   checks.check_length('eps', eps)
-  checks.check_at_least('max_nodes', max_nodes, 1)
-  checks.check_at_least('batch_size', batch_size, 1)
+  check_budget(max_nodes, batch_size, leaf_size)
   checks.check_at_least('max_patterns', max_patterns, 1)
-  if leaf_size < 1 or leaf_size & (leaf_size - 1):
-    raise ValueError(
-      f'leaf_size={leaf_size} must be a power of two: 1, 2, 4, ...'
-    )
   checks.check_codes(codes)
   checks.check_channels(images, codes)
   _check_finite(params)
@@ -151,7 +166,7 @@ def decide(
     allowed = np.asarray(_reachable(norm)(images, codes, eps))
   expected = (*images.shape[:-1], len(codes))
   allowed = _checked(allowed, expected)
-  functions = compiled_for(apply, norm, leaf_size)
+  functions = compiled(apply, norm, leaf_size)
   book = jnp.asarray(codes, jnp.float32)
   if network is None:
     # A layer without a bound is an error before any work is done.

@@ -42,7 +42,7 @@ from rdefense.certify.margins import (
   of_normal,
 )
 from rdefense.certify.privacy_loss import least_event
-from rdefense.defenses.centers import Finder
+from rdefense.defenses.centers import Chooser, sampled
 from rdefense.types import Key
 
 __all__ = [
@@ -121,7 +121,7 @@ def fixed_codes(codes: np.ndarray, sigma: float) -> Certifier:
 
 
 def adaptive(
-  find_centers: Finder,
+  choose: Chooser,
   sigma: float,
   tau: float,
   num_samples: int,
@@ -138,19 +138,19 @@ def adaptive(
   The other bounds take samples and pixels for one normal law.
 
   Args:
-    find_centers: `(key, x) -> centers [k, C]`.
+    choose: `(key, samples [s, C]) -> centers [k, C]`, as `centers.adaptive`.
     sigma, tau: deviations on the pixels and on the samples, positive.
-    num_samples: s.
+    num_samples: s, at least 1.
     key: of the draws of centres; folded per image by its index.
     num_draws: of the centres, from 2.
     delta: probability that the bound of the average fails.
 
   Raises:
-    ValueError: if sigma or tau is not in (0, 1], or num_draws < 2; the
-      certifier, as that of `gaussian`.
+    ValueError: if sigma or tau is not in (0, 1], num_samples < 1, or
+      num_draws < 2; the certifier, as that of `gaussian`.
   """
   checks.check_noise('sigma', sigma)
-  checks.check_noise('tau', tau)
+  find_centers = sampled(choose, num_samples, tau)
   checks.check_at_least('num_draws', num_draws, 2, ': their spread is needed')
   find = jax.jit(jax.vmap(jax.vmap(find_centers, (0, None)), (0, 0)))
 

@@ -11,8 +11,10 @@ import heapq
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from rdefense import checks
 from rdefense.certify import nodes
 from rdefense.certify.preimage import preimage
 from rdefense.defenses.discretize import nearest_code
@@ -54,9 +56,8 @@ class Compiled(NamedTuple):
   predict: Callable
 
 
-@functools.cache
 def compiled_for(apply, norm: str, leaf_size: int) -> Compiled:
-  """Kept for each classifier, T's norm, and number of images in a leaf."""
+  """For a classifier, which it holds, T's norm, and images in a leaf."""
 
   def over(fn, num_mapped):
     axes = (None, None, *[0] * num_mapped)
@@ -68,7 +69,8 @@ def compiled_for(apply, norm: str, leaf_size: int) -> Compiled:
     def one(x):
       z = discretize(jax.random.key(0), x)
       with jax.default_matmul_precision('highest'):
-        return z, apply(params, z).argmax()
+        logits = apply(params, z)
+      return z, logits.argmax(), jnp.isnan(logits).any()
 
     return jax.vmap(one)(images)
 
@@ -170,7 +172,8 @@ class Search:
 
   def _attack(self) -> None:
     codes = np.asarray(self.codes)
-    z, _ = self.compiled.predict(self.params, self.codes, self.images)
+    z, _, lost = self.compiled.predict(self.params, self.codes, self.images)
+    checks.check_classified(lost, np.arange(len(self.images)))
     same = (np.asarray(z)[..., None, :] == codes).all(-1)
     chosen = same.argmax(-1).astype(np.int32)
     for begin in range(0, len(self.images), self.batch_size):
@@ -187,18 +190,18 @@ class Search:
 
   def _try(self, image: np.ndarray, tried: nodes.Tried) -> None:
     """Refutes what the classifier gets wrong at a point of the ball."""
+    # A margin that is NaN is of no class: neither right nor wrong.
     wrong = np.flatnonzero(
-      ~(tried.margin > 0) & (self.status[image] == UNDECIDED)
+      (tried.margin <= 0) & (self.status[image] == UNDECIDED)
     )
     if not wrong.size:
       return
     owners = image[wrong]
     padded = self._padded(self.images[owners], tried.codes[wrong])
     moved = self.compiled.moved(self.codes, *padded, np.float32(self.eps))
-    _, predicted = self.compiled.predict(self.params, self.codes, moved)
-    fooled = np.flatnonzero(
-      np.asarray(predicted)[: len(owners)] != self.labels[owners]
-    )
+    _, *found = self.compiled.predict(self.params, self.codes, moved)
+    predicted, lost = (np.asarray(a)[: len(owners)] for a in found)
+    fooled = np.flatnonzero((predicted != self.labels[owners]) & ~lost)
     self.status[owners[fooled]] = REFUTED
     self.witness[owners[fooled]] = np.asarray(moved)[fooled]
 

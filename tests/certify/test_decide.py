@@ -278,6 +278,37 @@ def test_bounds_that_are_not_a_number_become_none_at_all():
   assert found.lower == -np.inf and np.isnan(found.tried.margin)
 
 
+def cancelling(params, z):
+  """Class 1 by 1, until two pixels of 1 overflow: then infinity - infinity."""
+  hidden = jnp.matmul(z.reshape(-1), params)
+  return jnp.stack([hidden[0] - hidden[1] - 1, hidden[2]])
+
+
+def test_an_image_without_a_class_is_no_witness():
+  params = np.zeros((9, 3), np.float32)
+  params[:2, :2] = 3e38
+  codes = np.float32([[0.0], [1.0]])
+  images = np.full((1, 3, 3, 1), 0.1, np.float32)
+  images[0, 0, :2] = 0.45
+  for leaf_size in (1, 4):  # as a corner that a bound fears, and as a leaf
+    found = d.decide(
+      cancelling, params, codes, images, np.array([1]), 0.1,
+      leaf_size=leaf_size,
+    )  # fmt: skip
+    assert found.status == d.UNDECIDED
+    np.testing.assert_array_equal(found.witness, images)
+
+
+def test_a_clean_image_without_a_class_is_told():
+  params, codes = np.full((9, 3), 3e38, np.float32), np.float32([[0.0], [1.0]])
+  images = np.full((2, 3, 3, 1), 0.1, np.float32)
+  images[1] = 0.9
+  for label in (0, 1):  # what argmax makes of NaN, and another class
+    labels = np.full(2, label)
+    with pytest.raises(ValueError, match='logits of image 1 are NaN'):
+      d.decide(cancelling, params, codes, images, labels, 0.1)
+
+
 def test_a_spent_budget_is_undecided():
   for seed in range(20):
     problem = a_problem(seed)

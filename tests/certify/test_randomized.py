@@ -118,11 +118,24 @@ def test_codes_hide_more_than_noise_alone():
   assert (randomized.best(behind) > randomized.best(alone)).all()
 
 
-def _adaptive(num_draws=100, num_samples=20, sigma=SIGMA):
-  find = centers.sampled(centers.adaptive(2, 40.0), num_samples, 0.15)
+def _adaptive(num_draws=100, num_samples=20, sigma=SIGMA, tau=0.15):
+  choose = centers.adaptive(2, 40.0)
   return randomized.adaptive(
-    find, sigma, 0.15, num_samples, jax.random.key(0), num_draws
+    choose, sigma, tau, num_samples, jax.random.key(0), num_draws
   )
+
+
+def test_centres_are_chosen_among_the_samples_that_are_paid_for():
+  seen = []
+
+  def choose(key, samples):
+    seen.append(samples.shape)
+    return samples[:2]
+
+  image = np.random.default_rng(3).random((1, 4, 4, 1)).astype(np.float32)
+  certify = randomized.adaptive(choose, SIGMA, 0.15, 20, jax.random.key(0))
+  certify(image, 0.01, np.full((1, 2), 0.99))
+  assert set(seen) == {(20, 1)}
 
 
 def test_adaptive_centres_cost_what_paper_b_says():
@@ -200,6 +213,8 @@ def test_certified_defense_is_the_one_that_is_drawn():
     (lambda x, s: randomized.gaussian(0.1)(9 * x, 0.1, s), 'images span'),
     (lambda x, s: _adaptive(num_draws=1), 'num_draws=1 must be at least 2'),
     (lambda x, s: _adaptive(sigma=0), 'sigma=0 must be positive'),
+    (lambda x, s: _adaptive(tau=0), 'tau=0 must be positive'),
+    (lambda x, s: _adaptive(num_samples=0), 'num_samples=0 must be at least 1'),
     (lambda x, s: _adaptive()(x, -1, s), 'eps=-1 must be at least 0'),
   ],
 )
