@@ -6,7 +6,7 @@
 
 For linf it is two clips. For l2 and l1 the constraint has one multiplier, the
 distance to `x` is monotone in it, and a bisection that ends on the feasible
-side finds it.
+side finds it. Its derivative is that of the implicit function theorem.
 
 >>> import jax.numpy as jnp
 >>> x, z = jnp.array([[[0.5]]]), jnp.array([[[0.9]]])
@@ -30,6 +30,7 @@ __all__ = [
   'STARTS',
   'Threat',
   'ball',
+  'euclidean',
   'l1',
   'l2',
   'linf',
@@ -50,11 +51,13 @@ class Threat(NamedTuple):
     init: `(key, x) -> z`, a random point of the set; the key is consumed.
     project: `(z, x) -> z'`, the nearest point of the set.
     distance: `(z, x) -> []`, in the norm of the ball.
+    bounds: the valid range of a pixel.
   """
 
   init: Callable[[Key, Array], Array]
   project: Callable[[Array, Array], Array]
   distance: Callable[[Array, Array], Array]
+  bounds: tuple[float, float] = (0.0, 1.0)
 
 
 def linf(eps, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
@@ -79,35 +82,59 @@ def linf(eps, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
     noise = jax.random.uniform(key, x.shape, x.dtype, -1.0, 1.0)
     return project(x + eps * noise, x)
 
-  return Threat(init, project, lambda z, x: jnp.abs(z - x).max())
+  return Threat(init, project, lambda z, x: jnp.abs(z - x).max(), bounds)
 
 
 def _norm_ball(eps, bounds, distance, shrunk, noise) -> Threat:
   """A ball whose projection is `clip(x + shrunk(z - x, t))`, 0 <= t <= 1.
 
   `shrunk(d, 1) = d`, `shrunk(d, 0) = 0`, and the distance grows with t: the
-  largest feasible t is bracketed, and its lower end is returned.
+  largest feasible t is bracketed, and its lower end is returned. Where it is 0
+  by all rights, at eps = 0, its derivative is taken to be 0.
   """
 
-  def project(z: Array, x: Array) -> Array:
-    def at(t: Array) -> Array:
-      return jnp.clip(x + shrunk(z - x, t), *bounds)
+  def at(t: Array, z: Array, x: Array) -> Array:
+    return jnp.clip(x + shrunk(z - x, t), *bounds)
 
+  @jax.custom_jvp
+  def largest(z: Array, x: Array, eps: Array) -> Array:
     def halve(_, bracket):
       low, high = bracket
       middle = 0.5 * (low + high)
-      feasible = distance(at(middle), x) <= eps
+      feasible = distance(at(middle, z, x), x) <= eps
       return jnp.where(feasible, middle, low), jnp.where(feasible, high, middle)
 
     zero = jnp.zeros_like(x, shape=())
     low, _ = jax.lax.fori_loop(0, _BISECTIONS, halve, (zero, zero + 1))
+    return low
+
+  @largest.defjvp
+  def _(primals, tangents):
+    # distance(at(t, z, x), x) = eps on both sides of any change.
+    def excess(t, z, x, eps):
+      return distance(at(t, z, x), x) - eps
+
+    t = largest(*primals)
+    _, change = jax.jvp(lambda *args: excess(t, *args), primals, tangents)
+    slope = jax.jacfwd(excess)(t, *primals)
+    return t, -change / jnp.where(slope > 0, slope, jnp.inf)
+
+  def project(z: Array, x: Array) -> Array:
+    t = largest(z, x, eps + jnp.zeros_like(x, shape=()))
     inside = jnp.clip(z, *bounds)
-    return jnp.where(distance(inside, x) <= eps, inside, at(low))
+    return jnp.where(distance(inside, x) <= eps, inside, at(t, z, x))
 
   def init(key: Key, x: Array) -> Array:
     return project(x + eps * noise(key, x), x)
 
-  return Threat(init, project, distance)
+  return Threat(init, project, distance, bounds)
+
+
+def euclidean(v: Array) -> Array:
+  """The square root of the sum of squares; its derivative at zero is zero."""
+  squares = (v**2).sum()
+  zero = squares == 0
+  return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squares)))
 
 
 def l2(eps, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
@@ -126,7 +153,7 @@ def l2(eps, bounds: tuple[float, float] = (0.0, 1.0)) -> Threat:
   checks.check_length('eps', eps, LARGEST['l2'])
 
   def distance(z: Array, x: Array) -> Array:
-    return jnp.sqrt(((z - x) ** 2).sum())
+    return euclidean(z - x)
 
   def noise(key: Key, x: Array) -> Array:
     key_direction, key_radius = jax.random.split(key)
@@ -178,10 +205,10 @@ def start_at(threat: Threat, start) -> Callable[[Key, Array], Array]:
 
   Args:
     threat: the set to stay in.
-    start: `clean` (at x), `random` (`threat.init`), `lower` or `upper` (black
-      or white, projected: for linf the corners max(x - eps, 0) and
-      min(x + eps, 1); the former is where paper A's attack begins). Or an
-      index into `STARTS`, which may be traced.
+    start: `clean` (at x), `random` (`threat.init`), `lower` or `upper` (the
+      ends of `threat.bounds`, black or white, projected: for linf the corners
+      max(x - eps, 0) and min(x + eps, 1); the former is where paper A's attack
+      begins). Or an index into `STARTS`, which may be traced.
 
   Returns:
     `(key, x) -> z`; the key is consumed.
@@ -189,11 +216,12 @@ def start_at(threat: Threat, start) -> Callable[[Key, Array], Array]:
   Raises:
     ValueError: on an unknown name.
   """
+  lower, upper = threat.bounds
   branches = [
     lambda key, x: x,
     threat.init,
-    lambda key, x: threat.project(jnp.zeros_like(x), x),
-    lambda key, x: threat.project(jnp.ones_like(x), x),
+    lambda key, x: threat.project(jnp.full_like(x, lower), x),
+    lambda key, x: threat.project(jnp.full_like(x, upper), x),
   ]
   if isinstance(start, str):
     checks.check_choice('start', start, STARTS)

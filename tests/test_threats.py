@@ -178,6 +178,42 @@ def test_distance_is_that_of_numpy(norm):
   np.testing.assert_allclose(got, distance(z, x, norm), rtol=1e-6)
 
 
+@every_norm
+def test_the_derivative_of_a_projection_is_that_of_differences(norm):
+  """In z, x and eps together, where ball and box both bind; both modes."""
+  with jax.enable_x64(True):
+    rng = np.random.default_rng(4)
+    x = rng.choice([0.02, 0.5, 0.97], SHAPE) + rng.uniform(0, 0.02, SHAPE)
+    z, eps = x + rng.normal(0, 0.6, SHAPE), np.float64(0.4)
+    x[0, 0, 0], z[0, 0, 0] = 0.97, 3  # for the box
+    project, point = PROJECT[norm], (z, x, eps)
+    got = np.asarray(project(*point))
+    assert distance(got, x, norm) == pytest.approx(eps)  # the ball binds
+    assert ((got == 0) | (got == 1)).any()  # and the box
+    for i, at in enumerate(point):
+      ahead = jax.jit(jax.jacfwd(project, i))(*point).reshape(8, -1)
+      back = jax.jit(jax.jacrev(project, i))(*point).reshape(8, -1)
+      np.testing.assert_allclose(back, ahead, rtol=0, atol=1e-9)
+      for j, column in enumerate(ahead.T):
+        unit = 1e-4 * np.eye(at.size)[j].reshape(at.shape)
+        ends = [
+          np.asarray(project(*point[:i], at + side * unit, *point[i + 1 :]))
+          for side in (1, -1)
+        ]
+        # 40 halvings leave 1e-12 of the bracket, over 2e-4; curvature 1e-8.
+        differences = (ends[0] - ends[1]).ravel() / 2e-4
+        np.testing.assert_allclose(column, differences, rtol=0, atol=1e-6)
+
+
+@every_norm
+def test_derivatives_are_finite_where_nothing_has_moved(norm):
+  x = jnp.full(SHAPE, 0.4)
+  assert np.isfinite(jax.grad(threats.ball(norm, 0.1).distance)(x, x)).all()
+  slopes = jax.jit(jax.jacrev(PROJECT[norm], (0, 1, 2)))
+  for z, eps in ((x, 0.1), (x, 0.0), (x + 0.3, 0.0)):
+    assert all(np.isfinite(slope).all() for slope in slopes(z, x, eps))
+
+
 @pytest.mark.parametrize('make', [threats.linf, threats.l2, threats.l1])
 def test_other_bounds_of_a_pixel_are_respected(make):
   x = jnp.full(SHAPE, -0.9)
@@ -260,6 +296,15 @@ def test_named_starts_of_linf_are_image_and_corners(key):
   z = threats.start_at(threat, 'random')(key, x)
   again = jax.random.clone(key)
   np.testing.assert_array_equal(z, threat.init(again, x))
+
+
+@pytest.mark.parametrize('make', [threats.linf, threats.l2, threats.l1])
+def test_dark_and_bright_starts_are_those_of_other_bounds(make, key):
+  x, threat = np.float32([[[0.1]]]), make(0.3, bounds=(-1.0, 1.0))
+  for start, expected in (('lower', -0.2), ('upper', 0.4)):
+    z = threats.start_at(threat, start)(key, x)
+    # x + 0.3 rounds by half an ulp of 1, the bisection by as much again.
+    np.testing.assert_allclose(z, [[[expected]]], rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize('norm', ['l2', 'l1'])

@@ -162,7 +162,9 @@ def run(attack: Attack, num_steps: int, num_parts: int = 1) -> Callable:
 
   Returns:
     `(key, x, y) -> (Outcome, AttackInfo)`, the info stacked over steps
-    `[num_steps]`; the key is consumed.
+    `[num_steps]`; the key is consumed. Derivatives, as by the parameters of
+    the classifier, flow through all steps, but a sign passes none on; whoever
+    wants none stops them.
   """
 
   def fn(key: Key, x: Array, y: Array) -> tuple[Outcome, AttackInfo]:

@@ -14,6 +14,7 @@ References:
 
 from rdefense import losses
 from rdefense.attacks.assembly import Recipe
+from rdefense.attacks.checks import whole
 from rdefense.attacks.pgd import adam, sign
 
 __all__ = [
@@ -54,7 +55,11 @@ def eot(
     start: one of `threats.STARTS`.
     keep: one of `pgd.KEEP`.
     name: of the recipe.
+
+  Raises:
+    ValueError: unless `num_steps` is a whole number of at least 1.
   """
+  num_steps = whole('num_steps', num_steps, 1)
   return (
     Recipe(
       name,
@@ -144,8 +149,10 @@ def strongest(
     num_restarts: copies side by side.
 
   Raises:
-    ValueError: without any alpha: nothing would be attacked.
+    ValueError: without any alpha: nothing would be attacked; unless `num_steps`
+      is a whole number of at least 1.
   """
+  num_steps = whole('num_steps', num_steps, 1)
   if not alphas:
     raise ValueError(
       'alphas=() must not be empty: no attack would be left and every example '

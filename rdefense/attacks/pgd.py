@@ -81,8 +81,11 @@ def pgd(
 
   Args:
     oracle: value and gradient, see `gradients.through`.
-    tx: what turns gradients into updates; gets `value` and `grad` as extra
-      arguments.
+    tx: what turns gradients into updates, any Optax chain; gets `value` and
+      `grad` as extra arguments, but no `value_fn`, which line searches such as
+      `optax.scale_by_backtracking_linesearch` need. A link with randomness of
+      its own, such as `optax.add_noise`, draws the same for every example,
+      restart and call, as it starts from the key it was made with.
     threat: the set to stay in.
     start: one of `threats.STARTS`, or its index (may be traced).
     keep: which point is submitted. `best`: the iterate of smallest deployed
@@ -160,7 +163,8 @@ def steepest(norm: str, step_size) -> optax.GradientTransformation:
 
   Args:
     norm: `linf` (sign), `l2` (unit vector) or `l1` (a few largest entries).
-    step_size: length in that norm, [0, 1] pixel units. May be traced.
+    step_size: length in that norm, [0, 1] pixel units, or an Optax schedule
+      of lengths. May be traced.
 
   Raises:
     ValueError: on an unknown norm, a length below 0, and in l_inf above 1.
@@ -171,12 +175,18 @@ def steepest(norm: str, step_size) -> optax.GradientTransformation:
     'l1': scale_by_sparse_sign,
   }
   checks.check_choice('norm', norm, direction)
-  checks.check_length('step_size', step_size, LARGEST[norm])
-  return optax.chain(direction[norm](), optax.scale_by_learning_rate(step_size))
+  return optax.chain(direction[norm](), _descend(step_size, LARGEST[norm]))
+
+
+def _descend(step_size, largest: float = 1.0) -> optax.GradientTransformation:
+  """The last link of every chain here: a length, or a schedule of lengths."""
+  if not callable(step_size):
+    checks.check_length('step_size', step_size, largest)
+  return optax.scale_by_learning_rate(step_size)
 
 
 def sign(step_size) -> optax.GradientTransformation:
-  """Sign steps of a length in [0, 1] pixel units; may be traced."""
+  """Sign steps; their length, here and below, is as in `steepest` with linf."""
   return steepest('linf', step_size)
 
 
@@ -190,7 +200,7 @@ def mi_fgsm(step_size, decay: float = 1.0) -> optax.GradientTransformation:
     scale_by_l1_norm(),
     optax.trace(decay),
     optax.scale_by_sign(),
-    optax.scale_by_learning_rate(step_size),
+    _descend(step_size),
   )
 
 
@@ -203,7 +213,7 @@ def adam(step_size) -> optax.GradientTransformation:
   return optax.chain(
     scale_by_l1_norm(),
     optax.scale_by_adam(eps=1e-12),
-    optax.scale_by_learning_rate(step_size),
+    _descend(step_size),
   )
 
 
@@ -212,5 +222,5 @@ def sign_adam(step_size) -> optax.GradientTransformation:
   return optax.chain(
     optax.scale_by_sign(),
     scale_by_adam_epsilon_hat(),
-    optax.scale_by_learning_rate(step_size),
+    _descend(step_size),
   )

@@ -12,6 +12,7 @@ import optax
 
 from rdefense import losses
 from rdefense.attacks.assembly import Recipe
+from rdefense.attacks.checks import whole
 from rdefense.attacks.pgd import adam, sign, sign_adam
 from rdefense.attacks.pgd import mi_fgsm as momentum
 from rdefense.defenses.base import BACKWARD
@@ -108,9 +109,7 @@ def _falling_sign(
 
   def optimizer(step_size) -> optax.GradientTransformation:
     lengths = optax.linear_schedule(step_size, 0.05 * step_size, num_steps)
-    return optax.chain(
-      optax.scale_by_sign(), optax.scale_by_learning_rate(lengths)
-    )
+    return sign(lengths)
 
   return optimizer
 
@@ -127,7 +126,11 @@ def mi_fgsm(
 
   To transfer to another network take `keep='last'`: the best iterate stops at
   the first one that fools the network it was computed on.
+
+  Raises:
+    ValueError: unless `num_steps` is a whole number of at least 1.
   """
+  num_steps = whole('num_steps', num_steps, 1)
   return (
     Recipe(
       'mi_fgsm',

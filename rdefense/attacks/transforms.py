@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from rdefense import checks
+from rdefense.threats import euclidean
 
 __all__ = [
   'scale_by_adam_epsilon_hat',
@@ -55,7 +56,7 @@ def scale_by_l2_norm() -> optax.GradientTransformation:
 
   def direction(grad):
     grad = _over_norm(grad, jnp.abs(grad).max())
-    return _over_norm(grad, jnp.sqrt((grad**2).sum()))
+    return _over_norm(grad, euclidean(grad))
 
   return _stateless(direction)
 

@@ -56,6 +56,13 @@ def test_the_strongest_leaves_nothing_out():
     eot.strongest(0.1, alphas=())
 
 
+@pytest.mark.parametrize('make', [eot.eot, eot.paper_b, eot.strongest])
+@pytest.mark.parametrize('num_steps', [0, 2.5])
+def test_no_whole_number_of_steps_is_refused(make, num_steps):
+  with pytest.raises(ValueError, match=f'num_steps={num_steps} must be'):
+    make(0.1, num_steps)
+
+
 def misleading():
   """Half of all draws turn a pixel's gradient round; their mean does not."""
 

@@ -9,7 +9,17 @@ import optax
 import pytest
 
 from rdefense import gradients, losses, threats
-from rdefense.attacks import assemble, base, pgd, recipes, sign, steepest
+from rdefense.attacks import (
+  adam,
+  assemble,
+  base,
+  mi_fgsm,
+  pgd,
+  recipes,
+  sign,
+  sign_adam,
+  steepest,
+)
 from rdefense.attacks.pgd import KEEP
 from rdefense.defenses import binning, identity, nearest_code
 
@@ -182,6 +192,56 @@ def test_an_optimiser_sees_value_and_gradient(key):
 def test_bad_arguments_are_refused(make, message):
   with pytest.raises(ValueError, match=message):
     make()
+
+
+STEPS = pytest.mark.parametrize('make', [sign, mi_fgsm, adam, sign_adam])
+
+
+@STEPS
+def test_every_step_size_is_in_unit_range(make):
+  for size, message in ((8, 'step_size=8 is larger'), (-0.1, '-0.1 must be')):
+    with pytest.raises(ValueError, match=message):
+      make(size)
+
+
+@STEPS
+def test_every_step_size_may_be_a_schedule(make):
+  grads = jnp.float32([[1.0, -2.0], [3.0, 0.5], [-1.0, -1.0]])
+  lengths = jnp.float32([0.1, 0.05, 0.2])
+
+  def updates(tx):
+    state = tx.init(grads[0])
+    for grad in grads:
+      update, state = tx.update(grad, state)
+      yield update
+
+  falling = updates(make(lambda i: lengths[i]))
+  for update, unit, length in zip(falling, updates(make(1.0)), lengths):
+    np.testing.assert_allclose(update, length * unit, rtol=1e-6)
+
+
+def test_gradients_flow_through_a_run_to_the_weights():
+  """Of l2 steps; on one of the images the gradient is zero all the way."""
+  x = jnp.stack([X, jnp.zeros_like(X)])  # tanh^2 is flat at 0
+
+  def attacked(w):
+    logits_fn = lambda z: jnp.stack([(jnp.tanh(w * z) ** 2).sum(), 0.0])
+    attack = pgd(
+      gradients.through(logits_fn, identity(), losses.margin),
+      steepest('l2', 0.1),
+      threats.l2(0.15),
+      'clean',
+      'last',
+    )
+    keys, labels = jax.random.split(jax.random.key(0), 2), jnp.zeros(2, int)
+    return jax.vmap(base.run(attack, 3))(keys, x, labels)[0].margin.sum()
+
+  attacked = jax.jit(attacked)
+  got = jax.jit(jax.grad(attacked))(W)
+  step = 0.01 * got / jnp.linalg.norm(got)
+  change = (attacked(W + step) - attacked(W - step)) / 2
+  # Curvature over a step of 0.01: 1e-4 of the change, with room.
+  np.testing.assert_allclose((got * step).sum(), change, rtol=1e-3)
 
 
 # ------------------------------------------- paper A's attack, written out

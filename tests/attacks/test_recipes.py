@@ -125,6 +125,12 @@ def test_fgsm_and_its_momentum_end_in_the_corner_of_eps(make, total):
   np.testing.assert_allclose(out.z, X - 0.25, atol=1e-6)
 
 
+@pytest.mark.parametrize('num_steps', [0, 2.5])
+def test_momentum_over_no_whole_number_of_steps_is_refused(num_steps):
+  with pytest.raises(ValueError, match=f'num_steps={num_steps} must be'):
+    recipes.mi_fgsm(0.3, num_steps)
+
+
 @pytest.mark.parametrize('backward', BACKWARD)
 def test_adaptive_recipes_fool_a_binned_classifier(backward):
   chosen = [

@@ -97,6 +97,14 @@ def test_normalised_gradients_keep_direction_and_have_norm_one(
   np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize('norm', ['l1', 'l2'])
+def test_normalised_gradients_have_a_finite_derivative_at_zero(norm):
+  tx = LINKS[norm]()
+  for grad in (jnp.zeros(3), jnp.float32([0, 2, 0])):
+    slopes = jax.jacrev(lambda g: tx.update(g, tx.init(g))[0])(grad)
+    assert np.isfinite(slopes).all()
+
+
 @pytest.mark.parametrize(
   'fraction, count', [(0.05, 1), (0.25, 2), (0.5, 4), (1.0, 8), (1e-6, 1)]
 )
