@@ -9,7 +9,7 @@ from etils.epath import Path
 
 from configs.paper.published import TABLE_IV
 from experiments import publish, votes
-from rdefense import counting, pages, plots
+from rdefense import caveats, counting, pages, plots
 from rdefense.certify import statistics
 from rdefense.certify.decide import STATUS
 
@@ -42,7 +42,8 @@ def write_report(workdir, results) -> Path:
       'over all codes its pixels can reach, in whatever order float32 adds up. '
       'Refuted: an image of the ball is known that the pipeline gets wrong. '
       'Undecided: the budget was spent, or the margin is within rounding. '
-      'Intervals are exact, 95%, and cover the choice of test images.',
+      'Intervals are exact, 95%, and cover the choice of '
+      f'{caveats.images(results)}.',
     ))  # fmt: skip
   figures = {}
   unit = results['config']['threat']['unit']
