@@ -17,6 +17,9 @@ def test_a_bucket_needs_what_reads_buckets(monkeypatch):
     def __init__(self, path):
       assert path == 'gs://bucket/run'
 
+    def expanduser(self):
+      return self
+
     def exists(self):
       raise ImportError('Please install gcsfs')
 
