@@ -172,8 +172,8 @@ def main(argv):
   config, workdir = study_flags.config(), study_flags.workdir()
   if 'certify' not in config:
     raise ValueError('the config has no entry certify: it says how to decide.')
-  provenance.claim(workdir, config.to_dict())
   study.check_settings(config, study_flags.ONLY.value)
+  provenance.claim(workdir, config.to_dict())
   results = certify(config, workdir, study_flags.ONLY.value)
   if not results:
     return

@@ -214,7 +214,7 @@ def _reduced(results, studies) -> Iterator[tuple]:
         used = costs.chips_for(part.batch_size, count)
         if used > 1:
           computed = costs.seconds(
-            work, CHIPS[name], used, SHARES[1], 'default'
+            work, CHIPS[name], used, SHARES[1], part.precision
           )
           sent = _sending(step, results, machine)
           rows.append(

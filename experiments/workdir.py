@@ -53,10 +53,9 @@ def trained_model(config, workdir, name: str) -> Path:
   ]
   for home in homes:
     directory = home / 'models' / name
-    step = checkpoints.latest_step(directory)
+    step, last = _steps(home, name)
     if step is None:
       continue
-    last = _last_step(home, name)
     if step < last:
       raise ValueError(
         f'{directory} has done {step} of its {last} steps: train this model to '
@@ -73,18 +72,21 @@ def is_given(config, workdir, name: str) -> bool:
   """
   if not config.pretrained or config.runs[name].defense != 'none':
     return False
-  homes = (Path(workdir), Path(config.pretrained).expanduser())
-  own, given = (checkpoints.latest_step(h / 'models' / name) for h in homes)
-  return own is None and given == _last_step(homes[1], name)
+  own, _ = _steps(Path(workdir), name)
+  step, last = _steps(Path(config.pretrained).expanduser(), name)
+  return own is None and step is not None and step >= last
 
 
-def _last_step(home: Path, name: str) -> int:
-  """Of a run of the config that a workdir belongs to; 0 if it tells none."""
-  claimed = home / 'config.json'
-  if not claimed.exists():  # models that were copied there alone
-    return 0
-  run = files.read_json(claimed).get('runs', {}).get(name, {})
-  return run.get('num_steps', 0)
+def _steps(home: Path, name: str) -> tuple[int | None, int]:
+  """Of a model: those that are done, None without any, and those of its run.
+
+  The latter are 0 where no config tells: models that were copied there alone.
+  """
+  claimed, last = home / 'config.json', 0
+  if claimed.exists():
+    run = files.read_json(claimed).get('runs', {}).get(name, {})
+    last = run.get('num_steps', 0)
+  return checkpoints.latest_step(home / 'models' / name), last
 
 
 def model_config(config, network: str) -> dict:

@@ -7,7 +7,8 @@ import pytest
 from rdefense import build, certification, deployed, evaluation, records
 from rdefense.attacks import recipes
 from rdefense.certify.decide import CERTIFIED, REFUTED, STATUS
-from rdefense.data import Arrays
+from rdefense.certify.reachable import reachable
+from rdefense.data import Arrays, to_unit
 from rdefense.defenses import identity, nearest_code
 from tests.certify.test_decide import a_problem, dense
 
@@ -137,3 +138,24 @@ def test_tables_decide_as_linear_bounds_do(problem, decided, tmp_path):
   np.testing.assert_array_equal(*both)
   with pytest.raises(ValueError, match="bounds='other'"):
     certification.certify(target, arrays, EPS, tmp_path, bounds='other')
+
+
+def test_norms_reach_the_certificate_of_a_dataset(tmp_path):
+  rng = np.random.default_rng(0)
+  W = rng.normal(size=(3, 12)).astype(np.float32)
+  apply = lambda params, x: params @ x.reshape(-1)
+  codes = rng.random((5, 3), np.float32)
+  arrays = Arrays(
+    rng.integers(0, 256, (20, 2, 2, 3), np.uint8),
+    np.zeros(20, np.int32),
+    3,
+    'toy',
+  )
+  for norm in ('linf', 'l2', 'l1'):
+    target = deployed.Target(
+      apply, lambda c, a, norm=norm: nearest_code(c, a, norm), W, codes
+    )
+    rows = certification.certify(target, arrays, 0.05, tmp_path / norm, norm)
+    sets = [reachable(x, codes, 0.05, norm) for x in to_unit(arrays.images)]
+    ambiguous = [int((s.sum(-1) > 1).sum()) for s in sets]
+    assert rows['certificate/ambiguous'].tolist() == ambiguous

@@ -9,7 +9,7 @@ from rdefense import deployed, evaluation, losses, records, threats
 from rdefense.attacks import assemble, recipes, run, sign
 from rdefense.attacks.assembly import Recipe
 from rdefense.data import Arrays, batches, to_unit
-from rdefense.defenses import Defense, nearest_code
+from rdefense.defenses import Defense, gaussian, nearest_code
 from rdefense.parallel import layout
 
 NUM, SHAPE, EPS, NUM_CLASSES = 50, (4, 4, 1), 0.12, 3
@@ -439,3 +439,68 @@ def test_no_attack_has_seen_the_keys_it_is_judged_with():
   attacked = 3 * 2  # the start and two steps, two draws each
   # Both choices, before and after the recipe, see the same twenty draws.
   assert len(set(seen)) == attacked + 20 + 3
+
+
+def test_what_is_beaten_is_not_attacked_again():
+  target = deployed.Target(
+    apply,
+    lambda c, a: nearest_code(c, a),
+    PARAMS,
+    np.linspace(0, 1, 9, dtype='f')[:, None],
+  )
+  deployed_labels = deployed.judge(
+    target,
+    jax.random.key(0),
+    np.arange(NUM),
+    to_unit(ARRAYS.images),
+    ARRAYS.labels,
+  )[0][:, 0]
+  (batch,) = batches(ARRAYS._replace(labels=deployed_labels), NUM)
+  one = Recipe('one', losses.margin, sign, 0.05, 4, 'lower', 'identity')
+  two = one._replace(name='two', start='upper')
+  key = jax.random.key(1)
+  run = lambda *r: evaluation.attack(target, r, 'linf', 0.12, key, batch)
+  alone, both = run(one), run(one, two)
+  beaten = alone.broken_by == 0
+  assert 0 < beaten.sum() < NUM
+  np.testing.assert_array_equal(both.gradients[beaten], alone.gradients[beaten])
+  assert (both.gradients > alone.gradients)[~beaten].all()
+
+
+def test_gradients_are_counted_draw_by_draw():
+  target = deployed.Target(
+    apply, lambda c, a: gaussian(0.2), PARAMS, None, num_draws=3
+  )
+  (batch,) = batches(ARRAYS, NUM)
+  for chunk in (1, 2, 6):
+    recipe = Recipe(
+      'eot',
+      losses.cross_entropy,
+      sign,
+      0.02,
+      3,
+      num_draws=6,
+      num_restarts=2,
+      every_example=True,
+      chunk=chunk,
+    )
+    found = evaluation.attack(
+      target, (recipe,), 'linf', 0.1, jax.random.key(0), batch
+    )
+    np.testing.assert_array_equal(found.gradients, (3 + 1) * 6 * 2)
+
+
+def test_the_name_of_a_recipe_seeds_its_starts():
+  target = deployed.Target(
+    apply, lambda c, a: nearest_code(c, a), PARAMS, np.float32([[0.0], [1.0]])
+  )
+  (batch,) = batches(ARRAYS, NUM)
+  one = Recipe(
+    'one', losses.margin, sign, 0.05, 0, 'random', every_example=True
+  )
+  found = [
+    evaluation.attack(target, (r,), 'linf', 0.1, jax.random.key(1), batch).z
+    for r in (one, one, one._replace(name='two'))
+  ]
+  np.testing.assert_array_equal(found[0], found[1])
+  assert (found[0] != found[2]).all((1, 2, 3)).mean() > 0.5

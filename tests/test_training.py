@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from rdefense import build, checkpoints, training
+from rdefense.certify.reachable import box, reachable
 from rdefense.data import Arrays, gather, training_batch_indices
 from rdefense.defenses import Defense, binning, identity, nearest_code
 from rdefense.models import Classifier
@@ -289,3 +290,35 @@ def test_at_eps_0_certified_training_is_natural_training_behind_t():
   got, metrics = bounded(fresh(tx), batch.image, batch.label, 0.0, 0.3)
   chex.assert_trees_all_close(got.params, expected.params, atol=1e-6)
   assert metrics['certified'] == metrics['accuracy']
+
+
+def test_norms_reach_the_boxes_of_training():
+  rng = np.random.default_rng(0)
+  codes = rng.random((5, 3), np.float32)
+  x = rng.random((256, 2, 2, 3), np.float32)
+  net = Classifier(
+    lambda key, x: {'w': jax.random.normal(key, (2, x.size))},
+    lambda params, x: params['w'] @ x.ravel(),
+    2,
+  )
+  y = np.zeros(256, np.int32)
+  tx = optax.sgd(0.0)
+  found = {}
+  for norm in ('linf', 'l1'):
+    state = training.initial(net, tx, jax.random.key(0), x[0])
+    w = np.array(state.params['w'])
+    _, metrics = training.certified_updater(net, tx, codes, norm)(
+      state, x, y, 0.03, 0.5
+    )
+    proved = []
+    for image in x:
+      low, high = (
+        np.asarray(e).ravel()
+        for e in box(reachable(image, codes, 0.03, norm), codes)
+      )
+      up, down = np.maximum(w, 0), np.minimum(w, 0)
+      least, most = up @ low + down @ high, up @ high + down @ low
+      proved.append(least[0] >= most[1])
+    assert metrics['certified'] == pytest.approx(np.mean(proved))
+    found[norm] = np.mean(proved)
+  assert found['linf'] != found['l1']

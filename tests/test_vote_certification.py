@@ -7,6 +7,7 @@ import pytest
 
 from rdefense import build, deployed, vote_certification
 from rdefense.certify import randomized, votes
+from rdefense.certify.margins import Certified
 from rdefense.data.sources import Arrays, to_unit
 
 NUM_VOTES, DELTA, EPS = 400, 0.01, 0.02
@@ -147,3 +148,45 @@ def test_too_few_votes_are_refused_before_any_work(problem, tmp_path):
       target, arrays, jax.random.key(0), tmp_path, 7, DELTA
     )
   assert not list(tmp_path.iterdir())
+
+
+def test_a_certifier_gets_what_the_noise_meets_and_the_numbers_of_images(
+  tmp_path,
+):
+  rng = np.random.default_rng(0)
+  images = rng.integers(0, 256, (7, 4, 4, 1), np.uint8)
+  arrays = Arrays(images, np.zeros(7, np.int32), 2, 'toy')
+  voted = {
+    'index': np.arange(7),
+    'label': np.zeros(7, int),
+    'votes': np.stack([np.arange(93, 100), np.arange(7, 0, -1)], 1),
+  }
+  seen = []
+
+  def certifier(images, eps, shares, index):
+    seen.append((images, np.full(len(images), eps), shares, index))
+    return Certified(np.zeros(len(images)), {'kl': np.ones(len(images))})
+
+  vote_certification.certify(
+    voted, arrays, lambda x: x[:, ::2, ::2], certifier, 0.1, 0.01, tmp_path, 3
+  )
+  met, eps, shares, index = map(np.concatenate, zip(*seen, strict=True))
+  np.testing.assert_array_equal(met, to_unit(images)[:, ::2, ::2])
+  assert index.tolist() == list(range(7)) and (eps == 0.1).all()
+  expected = votes.shares(voted['votes'], voted['label'], 0.009)
+  np.testing.assert_allclose(shares, expected, rtol=1e-12)
+
+
+def test_what_is_no_bound_is_tallied_as_it_is_printed():
+  rows = {
+    'certificate/seen': np.array([0.5, 0.3, 0.2996, 0.2994, 0.6, -0.5]),
+    'certificate/divergence': np.array(
+      [0.13, 0.08, 0.0899, 0.0899, 0.179, 0.01]
+    ),
+    'certificate/best': np.array([1.0, 1, 0, -1, 1, 1]),
+  }
+  found = vote_certification.tallies(rows)
+  # sqrt(U): 0.36, 0.283, 0.29983 twice, 0.423, 0.1; sqrt(2 U): 0.51, 0.4, ...
+  assert found['as_coded'].correct == 4  # 0.2996 is rounded up to 0.300
+  assert found['as_printed'].correct == 1
+  assert found['best'].correct == 4

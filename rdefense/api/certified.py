@@ -55,6 +55,7 @@ def certify(
   compiled = functools.cache(compiled_for)  # goes with `batch`
 
   def batch(images, labels, eps: float) -> Decisions:
+    checks.check_untraced(images)
     checks.check_images(images)
     image = np.asarray(images[0], np.float32)
     checks.check_logits(jax.eval_shape(logits_fn, image).shape)

@@ -82,13 +82,17 @@ def _on_images(fn: Callable) -> Callable:
   """`fn(key, index, images)` as a function of a key and checked images."""
 
   def batch(key, images):
-    checks.check_key(key)
-    checks.check_untraced(images)
-    checks.check_images(images)
+    _check_call(key, images)
     images = np.asarray(images, np.float32)
     return fn(key, np.arange(len(images)), images)
 
   return batch
+
+
+def _check_call(key, images) -> None:
+  checks.check_key(key)
+  checks.check_untraced(images)
+  checks.check_images(images)
 
 
 def check_batch(logits_fn, defense, key, images, labels) -> int:
@@ -98,9 +102,7 @@ def check_batch(logits_fn, defense, key, images, labels) -> int:
     ValueError: on what is no key, images outside [0, 1], logits of more than
       one image, and labels that do not match.
   """
-  checks.check_key(key)
-  checks.check_untraced(images)
-  checks.check_images(images)
+  _check_call(key, images)
   pipeline = defended(logits_fn, defense)
   shape = jax.eval_shape(
     pipeline, jax.random.key(0), np.asarray(images[0], np.float32)

@@ -1,4 +1,4 @@
-"""Each iterate, restart and piece of a batch has its own noise."""
+"""Attacks whose slope is noise, which shows the key of every evaluation."""
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ def test_each_copy_is_the_attack_alone_under_its_own_keys(defense, keep, key):
 
   _, info = jax.jit(run(restarts(attack, num), 5))(key, X, 0)
   for r in range(num):
-    out, alone = jax.jit(run(copy(r), 5))(jax.random.clone(key), X, 0)
+    _, alone = jax.jit(run(copy(r), 5))(jax.random.clone(key), X, 0)
     np.testing.assert_allclose(info.distance[:, r], alone.distance, atol=1e-5)
 
 
@@ -66,8 +66,7 @@ def test_noise_that_scales_a_gradient_has_the_key_of_its_iterate(loop, keep):
   np.testing.assert_allclose(out.z, expected.z, atol=1e-5)
 
 
-@pytest.mark.parametrize('loop', ['host'])
-def test_more_rows_than_a_piece(loop):
+def test_more_rows_than_a_piece():
   n = 130
   rng = np.random.default_rng(0)
   x = rng.uniform(size=(n, 2, 3, 1)).astype(np.float32)
@@ -104,5 +103,5 @@ def test_what_a_surrogate_fools_is_not_what_is_deployed():
   )
   x = jnp.full((2, 2, 1), 0.6)
   attack = assemble(recipe, fn, defense, threats.linf(0.3))
-  out, info = jax.jit(run(attack, 5))(jax.random.key(0), x, 0)
+  out, _ = jax.jit(run(attack, 5))(jax.random.key(0), x, 0)
   assert out.margin == 0.5 and not out.done

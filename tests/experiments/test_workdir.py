@@ -50,6 +50,11 @@ def test_undefended_models_of_another_study_need_no_training(
     {'pretrained': str(earlier), 'runs': {name: {'defense': defense}}}
   )
   assert workdir.is_given(config, tmp_path / 'own', name) is given
+  copied = made(tmp_path / 'copied', 'nat', 1, told=False)
+  config.pretrained = str(copied)
+  assert workdir.is_given(config, tmp_path / 'own', name) is (
+    name == 'nat' and defense == 'none'
+  )
   own = made(tmp_path / 'own', name, LAST - 2)  # begun here: goes on here
   assert not workdir.is_given(config, own, name)
 
