@@ -120,10 +120,10 @@ def towards(loss: Loss, offset: int) -> Loss:
     offset: at least 1.
 
   Raises:
-    ValueError: if offset < 1, and, on logits, if it is a multiple of
-      num_classes.
+    ValueError: unless offset is a whole number of at least 1, and, on logits,
+      if it is a multiple of num_classes.
   """
-  checks.check_at_least('offset', offset, 1, ': 0 aims at the true label')
+  offset = checks.whole('offset', offset, 1, ': 0 aims at the true label')
 
   def aimed(logits: Array, label: Array) -> Array:
     num_classes = logits.shape[0]
@@ -148,14 +148,15 @@ def towards_class(loss: Loss, target: int) -> Loss:
     target: class to reach, at least 0.
 
   Raises:
-    ValueError: if target < 0, and, on logits, if there is no such class.
+    ValueError: unless target is a whole number of at least 0, and, on logits,
+      if there is no such class.
 
   >>> logits = jnp.array([3.0, 1.0, 2.0])
   >>> aimed = towards_class(margin, 1)  # lacks 2.0; of its own class, no target
   >>> float(aimed(logits, 0)), float(aimed(logits, 1))
   (2.0, -2.0)
   """
-  checks.check_at_least('target', target, 0, ': it is a class')
+  target = checks.whole('target', target, 0, ': it is a class')
 
   def aimed(logits: Array, label: Array) -> Array:
     if target >= logits.shape[0]:

@@ -154,10 +154,11 @@ def test_offsets_together_aim_at_every_other_class_once(label):
     (lambda: losses.cw(-1.0), 'kappa=-1.0'),
     (lambda: losses.log_probability(0.0), 'offset=0.0 must be positive'),
     (lambda: losses.towards_class(losses.margin, -1), 'target=-1'),
+    (lambda: losses.towards_class(losses.margin, 1.5), 'target=1.5.*whole'),
     (lambda: losses.towards(losses.margin, 0), 'offset=0.*true label'),
     (lambda: losses.numbered((), 0), 'losses is empty'),
   ],
-  ids=['kappa', 'log_probability', 'target', 'offset', 'losses'],
+  ids=['kappa', 'log_probability', 'target', 'half', 'offset', 'losses'],
 )
 def test_bad_constants_are_named(make, message):
   with pytest.raises(ValueError, match=message):

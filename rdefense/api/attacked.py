@@ -8,7 +8,7 @@ import optax
 
 from rdefense import checks
 from rdefense.api.defended import check_batch
-from rdefense.attacks.checks import check_draws, check_parts, whole
+from rdefense.attacks.checks import check_draws, check_parts
 from rdefense.attacks.driver import batch_attack
 from rdefense.attacks.pgd import pgd
 from rdefense.attacks.wrappers import restarts, stop_when_fooled
@@ -66,8 +66,8 @@ def attack(
   checks.check_defense(defense)
   check_parts(threat, loss, tx)
   checks.check_choice('average', average, AVERAGES)
-  num_steps = whole('num_steps', num_steps)
-  num_draws = whole(
+  num_steps = checks.whole('num_steps', num_steps)
+  num_draws = checks.whole(
     'num_draws', num_draws, 0, ': 0 is for a deterministic defense'
   )
   oracle = through(at(precision, logits_fn), defense, loss, backward)

@@ -7,15 +7,13 @@ ValueError: threat='linf' is none: make one by rdefense.threats, as linf(0.1).
 """
 
 import inspect
-import operator
 
 import jax
 import numpy as np
 
-from rdefense import checks
 from rdefense.types import KeyedFn
 
-__all__ = ['check_draws', 'check_parts', 'whole']
+__all__ = ['check_draws', 'check_parts']
 
 
 def check_parts(threat, loss, tx) -> None:
@@ -66,24 +64,3 @@ def check_draws(num_draws: int, apply: KeyedFn, image) -> None:
       'num_draws=0 is for a deterministic defense, and this one is not: give '
       'the draws to average each gradient over, as num_draws=8.'
     )
-
-
-def whole(name: str, value, least: int = 0, hint: str = '') -> int:
-  """An integer of at least so much, of whatever type.
-
-  Raises:
-    ValueError: if it is none, or less.
-
-  >>> whole('num_steps', np.int64(3))
-  3
-  >>> whole('num_steps', 3.0)
-  Traceback (most recent call last):
-    ...
-  ValueError: num_steps=3.0 must be a whole number.
-  """
-  try:
-    number = operator.index(value)
-  except TypeError:
-    raise ValueError(f'{name}={value} must be a whole number.') from None
-  checks.check_at_least(name, number, least, hint)
-  return number

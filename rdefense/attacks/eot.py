@@ -12,9 +12,8 @@ References:
   pre-processing defenses, 2022, https://arxiv.org/abs/2206.09491.
 """
 
-from rdefense import losses
+from rdefense import checks, losses
 from rdefense.attacks.assembly import Recipe
-from rdefense.attacks.checks import whole
 from rdefense.attacks.pgd import adam, sign
 
 __all__ = [
@@ -59,7 +58,7 @@ def eot(
   Raises:
     ValueError: unless `num_steps` is a whole number of at least 1.
   """
-  num_steps = whole('num_steps', num_steps, 1)
+  num_steps = checks.whole('num_steps', num_steps, 1)
   return (
     Recipe(
       name,
@@ -152,7 +151,7 @@ def strongest(
     ValueError: without any alpha: nothing would be attacked; unless `num_steps`
       is a whole number of at least 1.
   """
-  num_steps = whole('num_steps', num_steps, 1)
+  num_steps = checks.whole('num_steps', num_steps, 1)
   if not alphas:
     raise ValueError(
       'alphas=() must not be empty: no attack would be left and every example '

@@ -10,9 +10,8 @@ import functools
 
 import optax
 
-from rdefense import losses
+from rdefense import checks, losses
 from rdefense.attacks.assembly import Recipe
-from rdefense.attacks.checks import whole
 from rdefense.attacks.pgd import adam, sign, sign_adam
 from rdefense.attacks.pgd import mi_fgsm as momentum
 from rdefense.defenses.base import BACKWARD
@@ -130,7 +129,7 @@ def mi_fgsm(
   Raises:
     ValueError: unless `num_steps` is a whole number of at least 1.
   """
-  num_steps = whole('num_steps', num_steps, 1)
+  num_steps = checks.whole('num_steps', num_steps, 1)
   return (
     Recipe(
       'mi_fgsm',

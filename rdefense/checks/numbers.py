@@ -1,5 +1,7 @@
 """Checks of one number: its range, and the likely cause of a wrong one."""
 
+import operator
+
 import jax
 import numpy as np
 
@@ -11,6 +13,7 @@ __all__ = [
   'check_probability',
   'check_steepness',
   'is_concrete',
+  'whole',
 ]
 
 
@@ -79,3 +82,24 @@ def check_steepness(name: str, value, hint: str = '') -> None:
   check_positive(name, value, hint)
   if is_concrete(value) and not np.isfinite(value):
     raise ValueError(f'{name}={value} must be finite{hint}.')
+
+
+def whole(name: str, value, least: int = 0, hint: str = '') -> int:
+  """An integer of at least so much, of whatever type.
+
+  Raises:
+    ValueError: if it is none, or less.
+
+  >>> whole('num_steps', np.int64(3))
+  3
+  >>> whole('num_steps', 3.0)
+  Traceback (most recent call last):
+    ...
+  ValueError: num_steps=3.0 must be a whole number.
+  """
+  try:
+    number = operator.index(value)
+  except TypeError:
+    raise ValueError(f'{name}={value} must be a whole number.') from None
+  check_at_least(name, number, least, hint)
+  return number
