@@ -99,6 +99,19 @@ def test_huge_logits_leave_value_and_gradient_finite(name, label):
   assert np.isfinite(value) and np.isfinite(grad).all()
 
 
+@pytest.mark.parametrize('lead', [10, 16, 17, 20, 40, 80])
+@pytest.mark.parametrize('name', ['cross_entropy', 'log_probability'])
+def test_a_sure_prediction_is_descended_on_by_its_own_logit_too(name, lead):
+  logits = np.array([lead, 0.5, 0, -1, -1], np.float32)
+  grad = COMPILED[name](logits, 0)[1]
+  odds = np.exp(logits[1:].astype(np.float64) - lead)
+  expected = np.append(odds.sum(), -odds) / (1 + odds.sum())
+  if name == 'log_probability':
+    p = 1 / (1 + odds.sum())
+    expected *= p / (0.01 + p)
+  np.testing.assert_allclose(grad, expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize('number, name', [*enumerate(LOSSES)])
 @pytest.mark.parametrize('scale', [1, 1e4], ids=['usual', 'huge'])
 def test_a_numbered_loss_is_that_loss(number, name, scale):
