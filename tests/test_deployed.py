@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from rdefense import deployed
-from rdefense.defenses import Defense, identity
+from rdefense import deployed, losses
+from rdefense.defenses import Defense, gaussian, identity
 from rdefense.parallel import layout
 
 RNG = np.random.default_rng(4)
@@ -64,3 +64,17 @@ def test_logits_that_are_none_are_no_class():
   broken[1, 0] = np.nan
   with pytest.raises(ValueError, match='logits of image 3 are NaN'):
     judged(PLAIN._replace(params=broken))
+
+
+def test_margins_are_means_over_draws_that_have_keys_of_their_own(key):
+  noise, labels = gaussian(0.3), np.array([0, 1, 2, 0, 1, 2, 0])
+  target = deployed.Target(apply, lambda *_: noise, PARAMS, num_draws=5)
+  draws, margin = deployed.judge(target, key, INDEX, IMAGES, labels)
+  for row, (index, image) in enumerate(zip(INDEX, IMAGES, strict=True)):
+    logits = []
+    for draw in range(5):
+      own = jax.random.fold_in(jax.random.fold_in(key, draw), index)
+      logits.append(apply(PARAMS, noise.apply(own, image)))
+    assert draws[row].tolist() == [int(drawn.argmax()) for drawn in logits]
+    mean = np.mean([losses.margin(drawn, labels[row]) for drawn in logits])
+    np.testing.assert_allclose(margin[row], mean, atol=1e-5)

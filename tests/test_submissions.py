@@ -2,13 +2,15 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from rdefense import deployed, evaluation, losses, records
-from rdefense.attacks import sign
+from rdefense.attacks import assemble, run, sign
 from rdefense.attacks.assembly import Recipe
 from rdefense.data import Arrays, batches
 from rdefense.defenses import identity, nearest_code
+from rdefense.threats import linf
 
 NUM, SHAPE, EPS = 30, (4, 4, 1), 0.2
 _RNG = np.random.default_rng(5)
@@ -93,3 +95,22 @@ def test_a_damaged_file_is_named(tmp_path):
   path.write_bytes(path.read_bytes()[:100])
   with pytest.raises(ValueError, match=f'{path} is truncated or damaged'):
     attacked('bare', tmp_path)
+
+
+@pytest.mark.parametrize('alpha', [3.0, 30.0])
+def test_the_steepness_of_a_recipe_is_that_of_the_surrogate(alpha):
+  recipe = Recipe(
+    'steep', losses.margin, optax.sgd, 0.02, 3, 'clean',
+    alpha=alpha, keep='last', every_example=True,
+  )  # fmt: skip
+  (batch,) = batches(ARRAYS, NUM)
+  found = evaluation.attack(
+    TARGETS['codes'], (recipe,), 'linf', EPS, KEY, batch
+  )
+  alone = assemble(
+    recipe, lambda x: apply(OWN, x), nearest_code(CODES, alpha), linf(EPS)
+  )
+  z = jax.vmap(lambda x, y: run(alone, 3)(KEY, x, y)[0].z)
+  expected = jax.jit(z)(batch.image, batch.label)
+  np.testing.assert_allclose(found.z, expected, atol=1e-5)
+  assert np.abs(found.z - batch.image).max() > 1e-3

@@ -322,3 +322,44 @@ def test_norms_reach_the_boxes_of_training():
     assert metrics['certified'] == pytest.approx(np.mean(proved))
     found[norm] = np.mean(proved)
   assert found['linf'] != found['l1']
+
+
+LINEAR = Classifier(
+  lambda key, x: {'w': jax.random.normal(key, (2, x.size))},
+  lambda params, x: params['w'] @ x.ravel(), 2,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('weight', [1.0, 0.3, 0.0])
+def test_the_certified_loss_is_its_formula_on_a_linear_network(weight):
+  """Intervals bound each logit at a corner of its own."""
+  codes, eps, tx = np.float32([[0.0], [1.0]]), 0.05, optax.sgd(1.0)
+  rng = np.random.default_rng(0)
+  x = rng.uniform(size=(16, 3, 3, 1)).astype(np.float32)
+  start = training.initial(LINEAR, tx, jax.random.key(0), x[0])
+  w = jnp.array(start.params['w'])  # a copy: the state is donated
+  low, high, z = (
+    (np.clip(v, 0, 1) > 0.5).reshape(16, -1).astype(np.float32)
+    for v in (x - eps, x + eps, x)
+  )
+  y = np.asarray(z @ w.T).argmax(1).astype(np.int32)
+  y[:4] = 1 - y[:4]
+  cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+
+  def worst(w):
+    up, down = jnp.maximum(w, 0), jnp.minimum(w, 0)
+    least, most = low @ up.T + high @ down.T, high @ up.T + low @ down.T
+    own = np.arange(2) == y[:, None]
+    return jnp.where(own, least, most)  # of the label's logit, of another's
+
+  def loss(w):
+    natural, certified = cross_entropy(z @ w.T, y), cross_entropy(worst(w), y)
+    return (weight * natural + (1 - weight) * certified).mean()
+
+  expected = w - jax.grad(loss)(w)
+  proved = (worst(w).argmax(1) == y).mean()
+  update = training.certified_updater(LINEAR, tx, codes)
+  state, metrics = update(start, x, y, eps, weight)
+  np.testing.assert_allclose(state.params['w'], expected, atol=1e-5)
+  assert metrics['certified'] == proved
+  assert 0 < metrics['certified'] < metrics['accuracy'] == 0.75

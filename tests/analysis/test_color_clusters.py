@@ -56,3 +56,11 @@ def test_clusters_are_matched_by_their_centres():
 def test_what_is_no_colour_image_is_refused(fn, shape):
   with pytest.raises(ValueError, match='expected'):
     fn(np.zeros(shape))
+
+
+@pytest.mark.parametrize(
+  'rgb, expected',  # L of 119/255 by the formulas of IEC 61966-2-1 and CIE 15
+  [((119, 119, 119), 50.034), ((128, 128, 128), 53.585), ((8, 8, 8), 2.193)],
+)
+def test_greys_have_their_lightness(rgb, expected):
+  np.testing.assert_allclose(lab(np.array(rgb) / 255)[0], expected, atol=0.01)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rdefense import deployed, evaluation, losses
-from rdefense.attacks import assemble, batch_attack, eot, run
+from rdefense.attacks import adam, assemble, batch_attack, eot, run
 from rdefense.data import Batch
 from rdefense.defenses import Defense, frozen
 from rdefense.defenses.randomized import rand_disc_fixed
@@ -159,3 +159,22 @@ def test_frozen_randomness_falls_where_fresh_randomness_stands():
     target, (recipe,), 'linf', 0.1, jax.random.key(1), batch
   )
   assert (same.draws != 0).all()  # whatever the evaluation's own key
+
+
+def test_paper_b_is_satisfied_with_a_lead_of_50():
+  (recipe,) = eot.paper_b_cw(8 / 255)
+  assert recipe.name == 'paper_b_cw'
+  assert recipe.loss(jnp.array([-60.0, 0.0]), 0) == -50
+  assert recipe.loss(jnp.array([-40.0, 0.0]), 0) == -40
+
+
+def test_the_strongest_ensemble_has_steps_and_restarts_of_its_optimizers():
+  for recipe in eot.strongest(0.1, num_steps=40, num_restarts=3):
+    step_size = 0.0125 if recipe.optimizer is adam else 0.01
+    assert recipe.step_size == pytest.approx(step_size)
+    assert recipe.num_restarts == 3
+
+
+def test_the_average_and_the_restarts_of_a_recipe_are_those_asked_for():
+  (recipe,) = eot.eot(0.1, average='probability', num_restarts=2)
+  assert (recipe.average, recipe.num_restarts) == ('probability', 2)

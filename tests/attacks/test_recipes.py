@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rdefense import losses, threats
-from rdefense.attacks import recipes, sign_adam
+from rdefense.attacks import adam, mi_fgsm, recipes, sign, sign_adam
 from rdefense.attacks.pgd import KEEP
 from rdefense.defenses import BACKWARD, binning
 from tests.attacks.mean_pixel import X, attacked
@@ -155,3 +155,16 @@ def test_falling_steps_begin_at_half_the_radius_and_end_fine():
   expected = [0.1 * (1 - 0.095 * i) for i in range(10)]
   np.testing.assert_allclose(lengths, expected, rtol=1e-5)
   assert recipes.pgd_falling(0.1, 10)[0].optimizer is recipe.optimizer
+
+
+def test_straight_through_gradients_are_followed_by_adam_others_by_signs():
+  chosen = {r.backward: set() for r in EVERY['adaptive']}
+  for recipe in EVERY['adaptive']:
+    chosen[recipe.backward].add(recipe.optimizer)
+  assert chosen.pop('bpda') == {adam}
+  assert chosen and set().union(*chosen.values()) == {sign}
+
+
+def test_mi_fgsm_has_momentum():
+  (recipe,) = EVERY['mi_fgsm']
+  assert recipe.optimizer is mi_fgsm

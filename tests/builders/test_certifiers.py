@@ -56,3 +56,19 @@ def test_what_is_proved_shrinks_with_the_radius(config):
 def test_a_defense_without_a_certificate_says_which_have_one():
   with pytest.raises(ValueError, match="defense 'resize_padding'.*gaussian"):
     build.certifier({'name': 'resize_padding'}, jax.random.key(0), 0.1)
+
+
+def test_noise_of_pixels_and_samples_is_not_confused():
+  config = {
+    'name': 'rand_disc',
+    'sigma': 0.3,
+    'tau': 0.1,
+    'num_centers': 2,
+    'num_samples': 9,
+    'gamma': 40.0,
+  }
+  x = np.random.default_rng(0).random((1, 4, 4, 3), np.float32)
+  _, certify = build.certifier(config, jax.random.key(0), 0.01)
+  found = certify(x, 0.01, np.full((1, 2), 0.9))
+  squared = 3 * 0.01**2 * (9 / 0.1**2 + 16 / 0.3**2)
+  np.testing.assert_allclose(found.divergence, squared / 2, rtol=1e-3)

@@ -92,3 +92,32 @@ def test_a_single_code_is_no_codebook():
   assert len(build.codebook(config | {'radius': 1.5 / 255}, images).codes) == 2
   with pytest.raises(ValueError, match='density finds one code'):
     build.codebook(config | {'radius': 0.1}, images)
+
+
+# Surrogates without a steepness that the attacker chooses.
+OWN = (
+  'identity',
+  'thermometer',
+  'bit_depth',
+  'bit_depth_steep',
+  'jpeg',
+  'jpeg_as_coded',
+  'total_variation',
+  'gaussian',
+  'resize_padding',
+)
+
+
+@pytest.mark.parametrize(
+  'config', sum(DEFENSES.values(), []), ids=lambda config: config['name']
+)
+def test_alpha_moves_the_surrogate_of_every_discretization(config):
+  codes, x = jnp.array([[0.0], [1.0]]), jnp.linspace(0, 1, 36).reshape(6, 6, 1)
+  flat, steep = (build.defend(config)(codes, a) for a in (1.0, 100.0))
+  key = jax.random.key(0)
+  for side in ('apply', 'surrogate'):
+    one, other = (
+      getattr(d, side)(jax.random.clone(key), x) for d in (flat, steep)
+    )
+    moved = side == 'surrogate' and config['name'] not in OWN
+    assert (np.abs(one - other).max() > 0.01) == moved

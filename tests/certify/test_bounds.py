@@ -195,3 +195,19 @@ def test_a_maximum_over_windows_has_no_linear_bound():
 def test_a_constant_function_is_refused():
   with pytest.raises(ValueError, match='does not depend on its input'):
     operations(lambda x: jnp.ones(2), jnp.zeros(3))
+
+
+def test_sums_in_any_order_are_within_both_bounds():
+  # One by one from the left these are 2^24; from the right, 2^24 + 4.
+  for order in itertools.permutations([2.0**24, 1.0, 1.0, 1.0]):
+    x = jnp.float32(order)
+    fn = lambda x: jnp.matmul(x, jnp.ones((4, 1)))
+    box = interval(fn, x, x)
+    assert box.low[0] <= 2**24 and box.high[0] >= 2**24 + 4
+    assert linear(fn, x, x).lower[0] <= 2**24
+    # Each of two equal sums may come out anywhere between: coefficients of x
+    # cancel, errors of the layer do not.
+    twice = lambda x: jnp.matmul(
+      jnp.matmul(x, jnp.ones((4, 2))), jnp.float32([[1.0], [-1.0]])
+    )
+    assert linear(twice, x, x).lower[0] <= -4

@@ -221,3 +221,20 @@ def test_certified_defense_is_the_one_that_is_drawn():
 def test_errors(call, match):
   with pytest.raises(ValueError, match=match):
     call(np.ones((1, 2, 2, 1), np.float32), np.full((1, 2), 0.9))
+
+
+def test_an_average_of_draws_is_bounded_above_as_often_as_it_says():
+  rng, delta = np.random.default_rng(0), 0.1
+  for number, p in ((20, 0.05), (200, 0.5), (50, 0.01)):
+    drawn = (rng.random((4000, number)) < p).astype(float)
+    bound = randomized._mean_above(drawn, np.ones(4000), delta)
+    assert (bound < p).mean() <= delta
+    assert bound.mean() < p + 14 / np.sqrt(number)
+
+
+def test_the_bound_of_an_average_is_that_of_maurer_and_pontil_theorem_4():
+  drawn = np.array([[0.0, 0.2, 0.1, 0.5]])
+  log = np.log(2 / 0.01)
+  expected = 0.2 + np.sqrt(2 * np.var(drawn, ddof=1) * log / 4) + 7 * log / 9
+  got = randomized._mean_above(drawn, np.ones(1), 0.01)
+  np.testing.assert_allclose(got, expected)

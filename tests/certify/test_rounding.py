@@ -97,3 +97,11 @@ def test_a_layer_without_bounds_is_named(name):
       evaluated(fn, x[None])
     else:
       rounded(fn, Box(x, x), x, again=0)
+
+
+def test_a_maximum_is_shut_off_only_beyond_what_is_lost():
+  fn = lambda x: jnp.maximum(jnp.matmul(x, jnp.ones((4, 1))), 2.0**24 + 2)
+  for order in itertools.permutations([2.0**24, 1.0, 1.0, 1.0]):
+    x = jnp.float32(order)  # 2^24 + 2 in one order of sums, + 4 in another
+    assert evaluated(fn, x[None])[1] >= 2
+    assert rounded(fn, Box(x, x), jnp.zeros(4), again=4) >= 2

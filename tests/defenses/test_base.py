@@ -12,6 +12,8 @@ from rdefense.defenses import (
   chain,
   checked,
   differentiable,
+  frozen,
+  gaussian,
   identity,
   straight_through,
   thermometer,
@@ -177,3 +179,13 @@ def test_noise_in_a_chain_is_no_reuse_of_keys(backward, key):
   x = np.full((2, 2, 1), 0.4, np.float32)
   gradient = jax.jit(jax.grad(lambda key, x: fn(key, x).sum(), 1))(key, x)
   assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize('side', ['apply', 'surrogate'])
+def test_a_frozen_defense_hears_no_key_but_its_own(side, key):
+  noisy, own = gaussian(0.1), jax.random.key(9)
+  x = jnp.full((2, 3, 1), 0.5)
+  fn = getattr(frozen(noisy, own), side)
+  expected = getattr(noisy, side)(jax.random.clone(own), x)
+  for k in jax.random.split(key, 3):
+    np.testing.assert_array_equal(fn(k, x), expected)

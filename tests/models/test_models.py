@@ -6,7 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rdefense.models import digits_cnn, max_pool, mnist_cnn, num_params
+from rdefense.models import (
+  digits_cnn,
+  ensemble,
+  gowal_cnn,
+  max_pool,
+  mnist_cnn,
+  num_params,
+)
 
 SMALL = {
   'mnist_cnn': (lambda: mnist_cnn(7, widths=(3, 4), hidden=5), (12, 12, 1)),
@@ -98,3 +105,71 @@ def test_the_he_start_has_zero_biases_and_scales_with_the_fan_in(key):
 def test_an_unknown_start_of_weights_is_named():
   with pytest.raises(ValueError, match="init='xavier'.*paper, he"):
     mnist_cnn(init='xavier')
+
+
+def relu(x):
+  return np.maximum(x, 0)
+
+
+def convolved(x, layer, stride):
+  kernel, bias = (np.asarray(layer[n], np.float64) for n in ('kernel', 'bias'))
+  side, size = kernel.shape[0], -(-x.shape[0] // stride)
+  extra = max(0, (size - 1) * stride + side - x.shape[0])
+  x = np.pad(x, ((extra // 2, extra - extra // 2),) * 2 + ((0, 0),))
+  rows = range(0, size * stride, stride)
+  return bias + np.array(
+    [
+      [np.tensordot(x[i : i + side, j : j + side], kernel, 3) for j in rows]
+      for i in rows
+    ]
+  )
+
+
+def dense(x, layer):
+  return x @ np.asarray(layer['kernel'], np.float64) + np.asarray(layer['bias'])
+
+
+def pooled(x):
+  return x.reshape(x.shape[0] // 2, 2, x.shape[1] // 2, 2, -1).max((1, 3))
+
+
+@pytest.mark.parametrize('name', ['mnist', 'digits', 'gowal'])
+def test_small_networks_are_their_layers_in_numpy(name, key):
+  net = {
+    'mnist': lambda: mnist_cnn(3, (2, 3), 5, 'he'),
+    'digits': lambda: digits_cnn(3, 2),
+    'gowal': lambda: gowal_cnn(3, 'tiny', 'he'),
+  }[name]()
+  x = np.random.default_rng(0).random((8, 8, 1))
+  params = jax.jit(net.init)(key, np.float32(x))
+  noise = np.random.default_rng(1)
+  params = jax.tree.map(
+    lambda a: a + np.float32(0.2 * noise.normal(size=a.shape)), params
+  )
+  p = params['params']
+  if name == 'mnist':
+    h = pooled(relu(convolved(x, p['Conv_0'], 1)))
+    h = pooled(relu(convolved(h, p['Conv_1'], 1)))
+  elif name == 'digits':
+    h = relu(convolved(x, p['Conv_0'], 1))
+    h = pooled(relu(convolved(h, p['Conv_1'], 1)))
+  else:
+    h = relu(convolved(x, p['Conv_0'], 2))
+    h = relu(convolved(h, p['Conv_1'], 2))
+  h = relu(dense(h.reshape(-1), p['Dense_0']))
+  expected = dense(h, p['Dense_1'])
+  np.testing.assert_allclose(
+    net.apply(params, np.float32(x)), expected, rtol=1e-4, atol=1e-4
+  )
+
+
+def test_members_of_an_ensemble_are_drawn_apart_and_average_their_logits(key):
+  member = digits_cnn(3, 2)
+  both = ensemble(member, member)
+  x = np.random.default_rng(0).random((8, 8, 1), np.float32)
+  params = both.init(key, x)
+  first, second = (member.apply(p, x) for p in params)
+  assert not np.allclose(first, second, atol=1e-3)
+  np.testing.assert_allclose(
+    both.apply(params, x), (first + second) / 2, rtol=1e-6
+  )
