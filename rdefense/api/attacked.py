@@ -5,8 +5,10 @@ from collections.abc import Callable
 import jax
 import numpy as np
 import optax
+from tqdm import auto as tqdm
 
 from rdefense import checks
+from rdefense.api.batched import AT_ONCE, check_size, in_batches
 from rdefense.api.defended import check_batch
 from rdefense.attacks.checks import check_draws, check_parts
 from rdefense.attacks.driver import batch_attack
@@ -35,6 +37,7 @@ def attack(
   num_draws: int = 0,
   average: str = 'loss',
   precision: str = HIGHEST,
+  batch_size: int = AT_ONCE,
 ) -> Callable:
   """A whole attack on a defended classifier, batched and compiled.
 
@@ -53,6 +56,8 @@ def attack(
     average: over draws, one of `gradients.AVERAGES`.
     precision: of the classifier's products, one of `precision.PRECISIONS`;
       `accuracy` judges at `highest` whatever the attack has seen.
+    batch_size: images at once: memory, and no number, depends on it. Of more
+      than one batch a bar tells how many images have withstood so far.
 
   Returns:
     `(key, images, labels) -> images`, for each example the iterate of smallest
@@ -70,6 +75,7 @@ def attack(
   num_draws = checks.whole(
     'num_draws', num_draws, 0, ': 0 is for a deterministic defense'
   )
+  batch_size = check_size(batch_size)
   oracle = through(at(precision, logits_fn), defense, loss, backward)
   if num_draws:
     oracle = averaged(oracle, average)
@@ -81,20 +87,29 @@ def attack(
   run = batch_attack(lambda _: single, layout())
   deployed = jax.jit(defense.apply)
 
-  def batch(key, images, labels):
+  def whole(key, images, labels):
     check_batch(logits_fn, defense, key, images, labels)
     images = np.asarray(images, np.float32)
     check_draws(num_draws, deployed, images[0])
-    everything = np.ones(len(images), bool)
-    return run(
-      (),
-      key,
-      num_steps,
-      np.arange(len(images)),
-      images,
-      labels,
-      everything,
-      max(1, num_draws),
-    ).z
+    submitted, withstood, total = [], 0, len(images)
+    quiet = total <= batch_size
+    with tqdm.tqdm(total=total, unit='img', disable=quiet) as bar:
+      for batch in in_batches(images, labels, batch_size):
+        found = run(
+          (),
+          key,
+          num_steps,
+          batch.index,
+          batch.image,
+          batch.label,
+          batch.mask,
+          max(1, num_draws),
+        )
+        rows = batch.mask.sum()
+        submitted.append(found.z[:rows])
+        withstood += (found.margin[:rows] >= 0).sum()
+        bar.update(rows)
+        bar.set_postfix_str(f'withstood {withstood}/{bar.n}')
+    return np.concatenate(submitted)
 
-  return batch
+  return whole

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from rdefense import checks
+from rdefense.api.batched import AT_ONCE
 from rdefense.api.defended import check_batch, predict
 from rdefense.certify import votes
 from rdefense.certify.decide import Decisions, check_budget, decide
@@ -83,6 +84,7 @@ def certify_randomized(
   certifier: Certifier,
   num_votes: int = 1000,
   delta: float = 0.001,
+  batch_size: int = AT_ONCE,
 ) -> Callable:
   """Bounds what any attack leaves of the votes of a randomised defense.
 
@@ -95,6 +97,7 @@ def certify_randomized(
     num_votes: draws on each clean image.
     delta: probability that the votes on an image mislead, in (0, 1); what the
       certifier may fail with comes on top.
+    batch_size: images at once: memory, and no number, depends on it.
 
   Returns:
     `(key, images, labels, eps) -> Certified`: an image is certified where one
@@ -105,7 +108,7 @@ def certify_randomized(
     ValueError: on delta outside (0, 1), and on too few votes for any image.
   """
   votes.check_votes(num_votes, delta)
-  classes = predict(logits_fn, defense)
+  classes = predict(logits_fn, defense, batch_size)
 
   def batch(key, images, labels, eps: float) -> Certified:
     num_classes = check_batch(logits_fn, defense, key, images, labels)

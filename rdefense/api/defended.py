@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rdefense import checks
+from rdefense.api.batched import AT_ONCE, check_size, in_batches
 from rdefense.attacks.wrappers import over_examples
 from rdefense.defenses.base import Defense
 from rdefense.gradients import defended
@@ -16,29 +17,37 @@ from rdefense.types import LogitsFn
 __all__ = ['accuracy', 'check_batch', 'predict', 'transform']
 
 
-def transform(defense: Defense, surrogate: bool = False) -> Callable:
+def transform(
+  defense: Defense, surrogate: bool = False, batch_size: int = AT_ONCE
+) -> Callable:
   """Applies a defense to a batch.
 
   Args:
     defense: what to apply.
     surrogate: apply its differentiable stand-in instead.
+    batch_size: images at once: memory, and no number, depends on it.
 
   Returns:
     `(key, images) -> images`, jitted; the key is consumed. Raises `ValueError`
     on images that are not a non-empty batch in [0, 1].
+
+  Raises:
+    ValueError: on what is no defense, and a batch size below 1.
   """
   checks.check_defense(defense)
-  return _on_images(
-    jax.jit(over_examples(defense.surrogate if surrogate else defense.apply))
-  )
+  fn = over_examples(defense.surrogate if surrogate else defense.apply)
+  return _on_images(jax.jit(fn), batch_size)
 
 
-def predict(logits_fn: LogitsFn, defense: Defense) -> Callable:
+def predict(
+  logits_fn: LogitsFn, defense: Defense, batch_size: int = AT_ONCE
+) -> Callable:
   """Classes given by the defended classifier, at highest matmul precision.
 
   Args:
     logits_fn: `[H, W, C] -> [num_classes]`.
     defense: in front of it.
+    batch_size: as for `transform`.
 
   Returns:
     `(key, images) -> classes` `[B]` int32; the key is consumed. Raises
@@ -57,10 +66,12 @@ def predict(logits_fn: LogitsFn, defense: Defense) -> Callable:
     checks.check_classified(lost, index)
     return found
 
-  return _on_images(classes)
+  return _on_images(classes, batch_size)
 
 
-def accuracy(logits_fn: LogitsFn, defense: Defense) -> Callable:
+def accuracy(
+  logits_fn: LogitsFn, defense: Defense, batch_size: int = AT_ONCE
+) -> Callable:
   """Share of right answers of the defended classifier.
 
   Returns:
@@ -68,7 +79,7 @@ def accuracy(logits_fn: LogitsFn, defense: Defense) -> Callable:
     not be the one an attack has seen. Raises `ValueError` on labels that do
     not match.
   """
-  classes = predict(logits_fn, defense)
+  classes = predict(logits_fn, defense, batch_size)
 
   def fraction(key, images, labels) -> float:
     check_batch(logits_fn, defense, key, images, labels)
@@ -78,15 +89,22 @@ def accuracy(logits_fn: LogitsFn, defense: Defense) -> Callable:
   return fraction
 
 
-def _on_images(fn: Callable) -> Callable:
+def _on_images(fn: Callable, batch_size: int) -> Callable:
   """`fn(key, index, images)` as a function of a key and checked images."""
+  batch_size = check_size(batch_size)
 
-  def batch(key, images):
+  def whole(key, images):
     _check_call(key, images)
-    images = np.asarray(images, np.float32)
-    return fn(key, np.arange(len(images)), images)
+    nothing = np.zeros(len(images), np.int32)
+    found = [
+      fn(jax.random.clone(key), batch.index, batch.image)
+      for batch in in_batches(images, nothing, batch_size)
+    ]
+    if len(found) == 1:
+      return found[0]
+    return jnp.concatenate(found)[: len(images)]
 
-  return batch
+  return whole
 
 
 def _check_call(key, images) -> None:
