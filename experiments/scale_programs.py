@@ -16,7 +16,7 @@ from experiments import costs, loops
 from experiments.costs import Collectives, Work
 from experiments.scale_cases import Subject
 from rdefense import deployed, training
-from rdefense.attacks import Attack, assemble, driver
+from rdefense.attacks import Attack, assemble, pieces
 from rdefense.gradients import through
 from rdefense.parallel import Layout, layout
 from rdefense.precision import at
@@ -89,13 +89,13 @@ def attack_step(
   """A move of an attack, and one part of the evaluation after it."""
   s = shapes(subject, rows)
   operands = s.params, s.codes
-  pieces = driver.pieces(make_attack(subject), where)
-  state = jax.eval_shape(pieces.start, operands, s.key, s.index, s.x, s.y)
+  made = pieces.compiled(make_attack(subject), where)
+  state = jax.eval_shape(made.start, operands, s.key, s.index, s.x, s.y)
   number = jax.ShapeDtypeStruct((), np.int32)
   stale = jax.ShapeDtypeStruct((rows,), bool)
   return (
-    pieces.move.trace(operands, s.key, s.index, s.x, number, state),
-    pieces.evaluate.trace(
+    made.move.trace(operands, s.key, s.index, s.x, number, state),
+    made.evaluate.trace(
       operands, s.key, s.index, s.x, s.y, stale, number, number, state
     ),
   )
@@ -104,18 +104,18 @@ def attack_step(
 def _attack_scan(subject: Subject, rows: int, where: Layout) -> Traced:
   """Two steps as one program, as accelerators run them."""
   s = shapes(subject, rows)
-  scan = driver.pieces(make_attack(subject), where).scan
+  scan = pieces.compiled(make_attack(subject), where).scan
   return scan.trace(2, 1, (s.params, s.codes), s.key, s.index, s.x, s.y)
 
 
 def _compaction(subject: Subject, rows: int, where: Layout) -> Traced:
   """What leaves half of the rows out of a batch."""
   s = shapes(subject, rows)
-  start = driver.pieces(make_attack(subject), where).start
+  start = pieces.compiled(make_attack(subject), where).start
   data = s.index, s.x, s.y
   state = jax.eval_shape(start, (s.params, s.codes), s.key, *data)
   kept = jax.ShapeDtypeStruct((rows // 2,), np.int32)
-  take, _ = driver.moves(where)
+  take, _ = pieces.moves(where)
   return take.trace((data, state), kept)
 
 

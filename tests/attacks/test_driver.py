@@ -11,8 +11,8 @@ import pytest
 from rdefense import gradients, losses, threats
 from rdefense.attacks import (
   batch_attack,
-  driver,
   pgd,
+  pieces,
   run,
   steepest,
   stop_when_fooled,
@@ -266,10 +266,10 @@ def test_a_batch_comes_in_four_sizes():
 
 def test_compiled_pieces_hold_no_communication():
   where = layout()
-  pieces = driver.pieces(maker('best'), where)
+  made = pieces.compiled(maker('best'), where)
   operands, key = (PARAMS, EPS), jax.random.key(5)
   index, x, y = jax.device_put((INDEX[:16], X[:16], Y[:16]), where.split)
-  state = pieces.start(operands, key, index, x, y)
+  state = made.start(operands, key, index, x, y)
   i, stale = np.int32(0), jax.device_put(EVERYONE[:16], where.split)
   calls = {
     'start': (operands, key, index, x, y),
@@ -278,9 +278,9 @@ def test_compiled_pieces_hold_no_communication():
     'scan': (2, 3, operands, key, index, x, y),
     'read': (operands, key, index, x, i, state),
   }
-  assert set(calls) == set(pieces._fields)
+  assert set(calls) == set(made._fields)
   for name, arguments in calls.items():
-    text = getattr(pieces, name).lower(*arguments).compile().as_text()
+    text = getattr(made, name).lower(*arguments).compile().as_text()
     assert f'num_partitions={where.num_devices}' in text, name
     found = re.findall(
       'all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter',
