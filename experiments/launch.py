@@ -183,6 +183,8 @@ def main(argv):
   root = _ROOT.value
   if not root:
     raise ValueError('--root is missing: the folder of all workdirs.')
+  if _ON.value == 'here' and '://' not in root:
+    root = str(Path(root).expanduser())
   if _WORKERS.value < 1:
     raise ValueError(
       f'--workers={_WORKERS.value} must be 1 or more: who would work?'

@@ -41,7 +41,9 @@ _SETTING = flags.DEFINE_string(
   'setting', '', 'Default: the first behind a codebook.', allow_override=True
 )
 _ATTACK = flags.DEFINE_string('attack', '', 'Default: adaptive, or the first.')
-_NUM_EXAMPLES = flags.DEFINE_integer('num_examples', 100, 'The first so many.')
+_NUM_EXAMPLES = flags.DEFINE_integer(
+  'num_examples', 100, 'The first so many; 0 takes all.', lower_bound=0
+)
 _LARGEST = flags.DEFINE_float('largest', 0.0, "Default: twice the study's.")
 _NUM_STEPS = flags.DEFINE_integer('num_steps', 5, 'Halvings of the radius.')
 _MAX_NODES = flags.DEFINE_integer('max_nodes', 50, 'Of an image and radius.')

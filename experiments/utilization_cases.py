@@ -93,7 +93,7 @@ def chosen(
   for name in names:
     checks.check_choice('workloads', name, [each.name for each in every])
   if batch is not None:
-    checks.check_at_least('batch', batch, 1, ': an attack needs an image')
+    checks.whole('batch', batch, 1, ': an attack needs an image')
   return [
     each if batch is None else each._replace(batch=batch)
     for each in every

@@ -84,7 +84,7 @@ def bisect(
       shape or dtype.
   """
   checks.check_positive('largest', largest, ': a radius in [0, 1] pixel units')
-  checks.check_at_least('num_steps', num_steps, 0)
+  checks.whole('num_steps', num_steps, 0)
 
   def asked(eps: np.ndarray) -> np.ndarray:
     answer = np.asarray(fooled(eps))

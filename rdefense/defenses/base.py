@@ -26,6 +26,7 @@ References:
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from rdefense import checks
 from rdefense.types import Array, Key, KeyedFn
@@ -61,7 +62,9 @@ def checked(apply: KeyedFn, surrogate: KeyedFn | None = None) -> Defense:
   """A `Defense` that refuses what is no image, `[H, W, C]` in floats.
 
   All of this package are made here: bytes would be taken for units, rows for
-  channels, and the images of a batch would share what is random.
+  channels, and the images of a batch would share what is random. Half
+  precision has no room for 256 levels and what lies between: such an image is
+  made float32, and so is what comes out.
 
   Args:
     apply: `(key, x) -> x'`, deployed.
@@ -81,7 +84,8 @@ def checked(apply: KeyedFn, surrogate: KeyedFn | None = None) -> Defense:
   def on_images(fn: KeyedFn) -> KeyedFn:
     def fn_of_image(key: Key, x: Array) -> Array:
       checks.check_image(x)
-      return fn(key, x)
+      half = jnp.finfo(jnp.result_type(x)).bits < 32
+      return fn(key, x.astype(jnp.float32) if half else x)
 
     return fn_of_image
 
@@ -203,12 +207,12 @@ def differentiable(defense: Defense, backward: str) -> KeyedFn:
     return straight_through(defense.apply, defense.surrogate)
 
   def same(key: Key, x: Array) -> Array:
-    shape = jax.eval_shape(defense.apply, key, x).shape
-    if shape != x.shape:
+    made = jax.eval_shape(defense.apply, key, x)
+    if made.shape != x.shape:
       raise ValueError(
         f"backward='identity' needs a defense that keeps the image's shape; "
-        f'this one maps {x.shape} to {shape}: use bpda or surrogate.'
+        f'this one maps {x.shape} to {made.shape}: use bpda or surrogate.'
       )
-    return x
+    return x.astype(made.dtype)
 
   return straight_through(defense.apply, same)

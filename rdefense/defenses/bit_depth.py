@@ -34,9 +34,7 @@ _STEEPNESS = 2e4  # paper B's code: 1e4 per unit of [-1, 1]
 
 
 def _check(num_levels: int, alpha) -> None:
-  checks.check_at_least(
-    'num_levels', num_levels, 2, ': one level is a constant image'
-  )
+  checks.whole('num_levels', num_levels, 2, ': one level is a constant image')
   checks.check_steepness('alpha', alpha, ': the surrogate has to follow T')
 
 

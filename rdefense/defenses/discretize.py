@@ -138,9 +138,7 @@ def binning(num_levels: int, alpha=10.0) -> Defense:
   Raises:
     ValueError: unless 2 <= num_levels <= 256 and alpha is positive and finite.
   """
-  checks.check_at_least(
-    'num_levels', num_levels, 2, ': one level is a constant image'
-  )
+  checks.whole('num_levels', num_levels, 2, ': one level is a constant image')
   if num_levels > 256:
     raise ValueError(
       f'num_levels={num_levels} exceeds the 256 levels of 8-bit images.'
@@ -184,7 +182,7 @@ def thermometer(num_levels: int) -> Defense:
     resist adversarial examples, ICLR 2018 (complemented: here bright pixels
     have more ones).
   """
-  checks.check_at_least('num_levels', num_levels, 2, '')
+  checks.whole('num_levels', num_levels, 2)
 
   def ramp(x: Array) -> Array:
     levels = jnp.arange(num_levels, dtype=x.dtype)

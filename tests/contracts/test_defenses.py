@@ -214,3 +214,14 @@ def test_other_numbers_are_not_compiled_again(build, key):
   other = soft(codes * 0.5, np.float32(30), x)
   assert not np.allclose(first, other)
   assert len(traces) == 1
+
+
+@pytest.mark.parametrize('dtype', [jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize('name', MEMBERS)
+def test_half_precision_becomes_float32(name, dtype, key):
+  defense = MEMBERS[name]()
+  x = jnp.zeros((8, 8, 3))
+  for face in (*defense, defenses.differentiable(defense, 'bpda')):
+    expected = jax.eval_shape(face, key, x)
+    found = jax.eval_shape(face, key, x.astype(dtype))
+    assert (found.shape, found.dtype) == (expected.shape, np.float32)

@@ -189,3 +189,14 @@ def test_a_frozen_defense_hears_no_key_but_its_own(side, key):
   expected = getattr(noisy, side)(jax.random.clone(own), x)
   for k in jax.random.split(key, 3):
     np.testing.assert_array_equal(fn(k, x), expected)
+
+
+@pytest.mark.parametrize('backward', BACKWARD)
+def test_a_gradient_has_the_precision_of_its_image(backward, key):
+  fn = differentiable(binning(4), backward)
+  x = jnp.linspace(0.1, 0.9, 9).reshape(3, 3, 1)
+  half = x.astype(jnp.bfloat16)
+  grad = jax.grad(lambda x: fn(key, x).sum())
+  assert grad(half).dtype == jnp.bfloat16
+  same = grad(half.astype(jnp.float32))
+  np.testing.assert_allclose(grad(half).astype(jnp.float32), same, rtol=0.01)

@@ -466,6 +466,7 @@ def test_mistakes_are_one_sentence_and_a_dry_run_starts_nothing(tmp_path):
   tries = {
     'fine': ['--root=runs/x y'],
     'elsewhere': ['--root=gs://b/x'],
+    'home': ['--root=~/x'],
     'root': [],
     'workers': ['--root=x', '--workers=0'],
     'program': ['--root=x', '--program=train,paint'],
@@ -501,6 +502,7 @@ def test_mistakes_are_one_sentence_and_a_dry_run_starts_nothing(tmp_path):
     for name in ('train', 'evaluate')
   )
   assert '--workdir=gs://b/x/base' in told.pop('elsewhere')  # it is not opened
+  assert f'--workdir={Path.home()}/x/base' in told.pop('home')
   assert '1 of 1 runs are left to do' in done.stderr
   expected = {
     'root': '--root is missing',
