@@ -22,8 +22,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import program, timing
-from experiments.timing import Figure, take_turns
+from experiments.measuring import timing
+from experiments.measuring.timing import Figure, take_turns
+from experiments.running import program
 from rdefense import deployed, memory
 from rdefense.attacks import assemble, batch_attack
 from rdefense.attacks.driver import rows_at_once

@@ -3,7 +3,7 @@
   python -m experiments.benchmark --workdir=runs/mnist
   python -m experiments.benchmark --quick
 
-Competitors take turns, see `experiments.timing`: a figure is the median of the
+Competitors take turns, see `measuring.timing`: a figure is the median of the
 ratios within the turns. Run it on an idle machine. All have paper A's MNIST
 network, the same weights and images, and do equal work: so many gradients, a
 sign step after each, nothing left out of the batch. Only
@@ -26,9 +26,14 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from experiments import costs, peers, program, timing
-from experiments.timing import Figure, take_turns
-from experiments.workdir import load_params
+from experiments.measuring import (
+  costs,
+  peers,
+  timing,
+)
+from experiments.measuring.timing import Figure, take_turns
+from experiments.running import program
+from experiments.studies.workdir import load_params
 from rdefense import build, deployed, evaluation, files
 from rdefense.attacks import assemble, batch_attack
 from rdefense.attacks.recipes import pgd_falling, pgd_madry

@@ -18,18 +18,20 @@ from typing import Any
 from absl import logging
 
 from configs import study
-from experiments import (
-  certificates,
+from experiments import publish
+from experiments.running import (
   multihost,
-  origins,
   preemption,
-  publish,
   study_flags,
+)
+from experiments.studies import (
+  certificates,
+  origins,
   votes,
 )
-from experiments.conditions import radius
-from experiments.pipelines import pipelines
-from experiments.workdir import fitted_codebook
+from experiments.studies.conditions import radius
+from experiments.studies.pipelines import pipelines
+from experiments.studies.workdir import fitted_codebook
 from rdefense import (
   build,
   certification,

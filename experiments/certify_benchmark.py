@@ -26,9 +26,10 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from experiments import program, timing
-from experiments.timing import Figure, take_turns
-from experiments.workdir import fitted_codebook, load_params
+from experiments.measuring import timing
+from experiments.measuring.timing import Figure, take_turns
+from experiments.running import program
+from experiments.studies.workdir import fitted_codebook, load_params
 from rdefense import build, files, pages, plots
 from rdefense.certify.decide import UNDECIDED, decide
 from rdefense.certify.layers import layered

@@ -18,8 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import conditions, program, publish, study_flags
-from experiments.pipelines import pipelines
+from experiments import publish
+from experiments.running import program, study_flags
+from experiments.studies import conditions
+from experiments.studies.pipelines import pipelines
 from rdefense import (
   build,
   checks,

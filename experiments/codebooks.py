@@ -21,8 +21,9 @@ import jax
 import numpy as np
 from scipy.spatial import cKDTree
 
-from experiments import program, publish
+from experiments import publish
 from experiments.publish import Entry
+from experiments.running import program
 from rdefense import data, provenance
 from rdefense.data.sources import data_directory
 from rdefense.defenses import density, medoids

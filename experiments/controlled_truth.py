@@ -27,9 +27,11 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from experiments import program, publish, timing
-from experiments.program import command_line
+from experiments import publish
+from experiments.measuring import timing
 from experiments.publish import Entry
+from experiments.running import program
+from experiments.running.program import command_line
 from rdefense import (
   counting,
   deployed,

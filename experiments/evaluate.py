@@ -19,19 +19,21 @@ import jax
 
 from configs import study
 from configs.paper.published import PUBLISHED
-from experiments import (
+from experiments import publish
+from experiments.running import (
+  multihost,
+  preemption,
+  study_flags,
+)
+from experiments.studies import (
   at_hand,
   conditions,
   counterparts,
-  multihost,
   origins,
   pictures,
-  preemption,
-  publish,
-  study_flags,
 )
-from experiments.pipelines import pipelines
-from experiments.workdir import fitted_codebook
+from experiments.studies.pipelines import pipelines
+from experiments.studies.workdir import fitted_codebook
 from rdefense import (
   build,
   counting,

@@ -24,8 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from experiments import program, timing
-from experiments.timing import Figure, take_turns
+from experiments.measuring import timing
+from experiments.measuring.timing import Figure, take_turns
+from experiments.running import program
 from rdefense import data
 from rdefense.attacks import over_examples
 from rdefense.defenses.base import Defense

@@ -19,7 +19,10 @@ from etils.epath import Path
 
 from configs.paper import catalogue
 from configs.paper.catalogue import CATALOGUE
-from experiments import conclusions, headlines, journal, program, publish
+from experiments import publish
+from experiments.published import conclusions, headlines
+from experiments.reproducing import journal
+from experiments.running import program
 from rdefense import document, files, pages
 
 __all__ = ['write']

@@ -22,10 +22,18 @@ import ml_collections
 import numpy as np
 from tqdm import auto as tqdm
 
-from experiments import program, publish
+from experiments import publish
+from experiments.analyses.hardness_cases import (
+  NEAR,
+  SEED,
+  STUDIES,
+  Case,
+  Study,
+  cases,
+)
+from experiments.analyses.hardness_report import entries, write_report
 from experiments.codebooks import histogram
-from experiments.hardness_cases import NEAR, SEED, STUDIES, Case, Study, cases
-from experiments.hardness_report import entries, write_report
+from experiments.running import program
 from rdefense import checks, data, files
 from rdefense.analysis import equivalence, neighborhoods
 from rdefense.analysis.separability import PARTS, changed, separability

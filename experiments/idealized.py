@@ -23,9 +23,8 @@ import ml_collections
 import numpy as np
 from scipy import stats
 
-from experiments import program, publish, timing
-from experiments.codebooks import histogram
-from experiments.idealized_cases import (
+from experiments import publish
+from experiments.analyses.idealized_cases import (
   DELTA,
   FULL,
   QUICK,
@@ -39,7 +38,10 @@ from experiments.idealized_cases import (
   Size,
   cases,
 )
-from experiments.idealized_report import entries, write_report
+from experiments.analyses.idealized_report import entries, write_report
+from experiments.codebooks import histogram
+from experiments.measuring import timing
+from experiments.running import program
 from rdefense import counting, data, files
 from rdefense.analysis import guarantee, simulation
 from rdefense.analysis.assumptions import Fit, violations

@@ -30,18 +30,20 @@ from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from experiments import (
-  jobs,
+from experiments.running import (
   locks,
   preemption,
   program,
-  run_table,
   study_flags,
+)
+from experiments.sweeping import (
+  jobs,
+  run_table,
   sweep_report,
   sweeps,
   tpu_commands,
 )
-from experiments.sweeps import Run
+from experiments.sweeping.sweeps import Run
 
 __all__ = ['compare', 'launch', 'shell_lines']
 
@@ -101,7 +103,7 @@ def launch(runs: list[Run], root: Path, workers: int, title: str) -> int:
   """Runs what is left to do, shows it, and writes the report.
 
   Args:
-    runs: of `experiments.sweeps`.
+    runs: of `experiments.sweeping.sweeps`.
     root: folder of their workdirs; made where missing.
     workers: runs at a time.
     title: of the report.
@@ -137,7 +139,7 @@ def compare(runs: list[Run], root: epath.Path, title: str) -> epath.Path:
   """Writes the report of what lies there, whoever has run it.
 
   Args:
-    runs: of `experiments.sweeps`.
+    runs: of `experiments.sweeping.sweeps`.
     root: folder of their workdirs, perhaps in a bucket.
     title: of the report.
 

@@ -18,7 +18,7 @@ import os
 from absl import flags
 import tensorflow_datasets as tfds
 
-from experiments import program
+from experiments.running import program
 from rdefense.data import gtsrb, sources
 
 NAMES = (*sources.PREPARED_NAMES, 'gtsrb')

@@ -1,7 +1,7 @@
 """Every figure we publish: kept in docs/results.json, printed in RESULTS.md.
 
 An experiment calls `publish` with what it measured; nobody types a figure.
-What an entry is, and how its key is built, stands in `experiments.results`.
+What an entry is, and how its key is built, stands in `published.results`.
 Run `python -m experiments.publish` to print docs/RESULTS.md again from
 docs/results.json, and to draw its pictures (seconds).
 """
@@ -16,10 +16,17 @@ from typing import Any
 from absl import flags, logging
 
 from configs.paper.published import PUBLISHED
-from experiments import at_hand, locks, program, results_pictures
-from experiments.program import command_line
-from experiments.results import Entry, prefix, published_key, references
-from experiments.results_page import render
+from experiments.published import pictures
+from experiments.published.page import render
+from experiments.published.results import (
+  Entry,
+  prefix,
+  published_key,
+  references,
+)
+from experiments.running import locks, program
+from experiments.running.program import command_line
+from experiments.studies import at_hand
 from rdefense import files, provenance
 
 __all__ = [
@@ -183,7 +190,7 @@ def _print(folder: Path, results: Mapping[str, Mapping[str, Any]]) -> None:
   """RESULTS.md and the pictures that it shows; seconds."""
   text = render(results, PUBLISHED)
   files.write_bytes(folder / 'RESULTS.md', text.encode())
-  for name, picture in results_pictures.pictures(results).items():
+  for name, picture in pictures.pictures(results).items():
     files.write_bytes(folder / 'figures' / name, picture.png())
 
 

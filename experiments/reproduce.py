@@ -32,14 +32,13 @@ import jax
 
 from configs.paper import catalogue
 from configs.paper.catalogue import CATALOGUE, Job
-from experiments import (
+from experiments import gallery, publish
+from experiments.reproducing import (
   backlog,
-  gallery,
   journal,
   paper_tables,
-  program,
-  publish,
 )
+from experiments.running import program
 
 __all__ = ['check_device', 'chosen', 'reproduce']
 

@@ -20,9 +20,11 @@ from absl import flags, logging
 import jax
 import numpy as np
 
-from experiments import program, publish, radii_report, study_flags
-from experiments.pipelines import pipelines
-from experiments.workdir import fitted_codebook
+from experiments import publish
+from experiments.analyses import radii_report
+from experiments.running import program, study_flags
+from experiments.studies.pipelines import pipelines
+from experiments.studies.workdir import fitted_codebook
 from rdefense import (
   build,
   certification,

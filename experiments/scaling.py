@@ -18,17 +18,16 @@ from typing import NamedTuple
 from absl import flags
 import jax
 
-from experiments import (
-  costs,
-  program,
-  publish,
-  scale_cases,
-  scale_page,
-  scale_programs,
-  timing,
-)
+from experiments import publish
+from experiments.measuring import costs, timing
 from experiments.publish import Entry
-from experiments.scale_cases import Case
+from experiments.running import program
+from experiments.scale import (
+  cases,
+  page,
+  programs,
+)
+from experiments.scale.cases import Case
 from rdefense import files, provenance
 from rdefense.parallel import layout
 
@@ -36,7 +35,7 @@ __all__ = ['Figure', 'entries', 'measure']
 
 _PAGE = flags.DEFINE_bool('page', False, 'Only prints docs/scale.md again.')
 
-_MOST = scale_programs.COUNTS[-1]
+_MOST = programs.COUNTS[-1]
 
 
 class Figure(NamedTuple):
@@ -48,7 +47,7 @@ class Figure(NamedTuple):
 
 
 def _growth(found) -> Iterator[tuple[str, Figure]]:
-  """Of `scale_programs.on_devices`."""
+  """Of `programs.on_devices`."""
   for name, by_count in found.items():
     (first, _), *_ = by_count.values()
     for count, (works, sent) in by_count.items():
@@ -68,12 +67,12 @@ def _growth(found) -> Iterator[tuple[str, Figure]]:
 def _network(case: Case, known: bool) -> Iterator[tuple[str, Figure]]:
   subjects = {case.defense: case.defended}
   if not known:
-    params = scale_programs.shapes(case.plain, 1).params
+    params = programs.shapes(case.plain, 1).params
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
     yield f'network/{case.name}/parameters', Figure(size, '')
     subjects = {'plain': case.plain} | subjects
   for word, subject in subjects.items():
-    works = scale_programs.of_network(subject, case.rows, case.batch_size)
+    works = programs.of_network(subject, case.rows, case.batch_size)
     for name, found in works.items():
       for unit, value in found._asdict().items():
         key = f'network/{case.name}/{word}/{name}_{unit}'
@@ -83,9 +82,9 @@ def _network(case: Case, known: bool) -> Iterator[tuple[str, Figure]]:
 def _sent(case: Case) -> Iterator[tuple[str, Figure]]:
   """What one step of training sends, against the size of the parameters."""
   where = layout(jax.devices()[: costs.chips_for(case.batch_size, _MOST)])
-  traced = scale_programs.update(case.plain, case.batch_size, where)
+  traced = programs.update(case.plain, case.batch_size, where)
   sent = costs.collectives(traced.lower().compile().as_text())
-  params = scale_programs.shapes(case.plain, 1).params
+  params = programs.shapes(case.plain, 1).params
   size = sum(
     leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params)
   )
@@ -99,12 +98,12 @@ def measure(chosen: Sequence[Case]) -> dict[str, Figure]:
   """All figures, by what follows `scaling/` in their keys.
 
   Args:
-    chosen: of `scale_cases.cases`; the first is compiled for several devices.
+    chosen: of `cases.cases`; the first is compiled for several devices.
 
   Raises:
     RuntimeError: where devices exchange data in what an evaluation runs.
   """
-  found = dict(_growth(scale_programs.on_devices(chosen[0].defended)))
+  found = dict(_growth(programs.on_devices(chosen[0].defended)))
   for name in ('attack_step', 'attack_scan', 'judge'):
     sent = found[f'devices/{name}/collectives_{_MOST}'].value
     if sent:
@@ -114,7 +113,7 @@ def measure(chosen: Sequence[Case]) -> dict[str, Figure]:
     found |= dict(_network(case, known))
     if case.batch_size:
       found |= dict(_sent(case))
-  for study, kind, attack, recipes in scale_cases.recipes():
+  for study, kind, attack, recipes in cases.recipes():
     found[f'gradients/{study}/{kind}/{attack}'] = Figure(
       costs.gradients(recipes), 'gradients an image'
     )
@@ -140,14 +139,14 @@ def main(argv):
   quick = timing.quick_asked()
   path = publish.RESULTS.with_name('scale.md')
   if not _PAGE.value:
-    chosen = list(scale_cases.cases())
+    chosen = list(cases.cases())
     figures = measure(chosen[:1] if quick else chosen)
     for name, figure in figures.items():
       print(f'{name:64}{figure.value:>20,.6g} {figure.unit}')
     if not publish.ASKED.value:
       return
     publish.publish(publish.RESULTS, entries(figures))
-  text = scale_page.page(files.read_json(publish.RESULTS))
+  text = page.page(files.read_json(publish.RESULTS))
   files.write_bytes(path, text.encode())
   print(path)
 

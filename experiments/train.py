@@ -14,8 +14,12 @@ import numpy as np
 from tqdm import auto as tqdm
 
 from configs import study
-from experiments import multihost, preemption, study_flags
-from experiments.workdir import fitted_codebook, is_given, trained_model
+from experiments.running import (
+  multihost,
+  preemption,
+  study_flags,
+)
+from experiments.studies.workdir import fitted_codebook, is_given, trained_model
 from rdefense import (
   build,
   checkpoints,

@@ -13,7 +13,7 @@ those two reach F operations and B bytes a second, is held against
   of_roofline = max(f / F, b / B) / seconds of a step,
 
 the larger of of_matmul and of_bandwidth. f and b are those of
-`experiments.loops` on a CPU, whatever the device, as XLA does not count what
+`measuring.loops` on a CPU, whatever the device, as XLA does not count what
 libraries compute for a GPU. So b is what a CPU's compiler moves: a share of the
 bandwidth above 1 says that caches, or another compiler, keep more on chip. An
 accelerator's batches fill it; where they do not fit its memory, lower them by
@@ -28,11 +28,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import costs, loops, program, timing
-from experiments.costs import Work
-from experiments.scale_programs import attack_step, make_attack
-from experiments.timing import Figure, take_turns
-from experiments.utilization_cases import Workload, chosen, workloads
+from experiments.measuring import (
+  costs,
+  loops,
+  timing,
+)
+from experiments.measuring.costs import Work
+from experiments.measuring.timing import Figure, take_turns
+from experiments.measuring.utilization_cases import Workload, chosen, workloads
+from experiments.running import program
+from experiments.scale.programs import attack_step, make_attack
 from rdefense import deployed, memory
 from rdefense.attacks import Recipe, batch_attack
 from rdefense.attacks.driver import rows_at_once

@@ -10,8 +10,8 @@ import optax
 import pytest
 
 from configs import parts, study
-from experiments import study_flags
-from experiments.workdir import model_config
+from experiments.running import study_flags
+from experiments.studies.workdir import model_config
 from rdefense import build
 from rdefense.data.sources import NAMES
 

@@ -9,7 +9,7 @@ import types
 
 import pytest
 
-from experiments import tpu_commands
+from experiments.sweeping import tpu_commands
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDES = ('docs/tpu.md', 'docs/colab.md')
@@ -37,7 +37,7 @@ def test_every_program_and_flag_of_a_command_is_there(guide):
       assert (ROOT / f'{words[2].replace(".", "/")}.py').is_file()
       module = importlib.import_module(words[2])
       source = Path(module.__file__).read_text()
-      source += (ROOT / 'experiments/study_flags.py').read_text()
+      source += (ROOT / 'experiments/running/study_flags.py').read_text()
       for word in words[3 : words.index('>') if '>' in words else None]:
         flag, _, value = word.removeprefix('--').partition('=')
         assert word.startswith('--') and f"'{flag}'" in source, word

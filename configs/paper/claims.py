@@ -3,7 +3,7 @@
 A `Claim` says that one side is higher than the other, a `Trend` that figures
 rise or fall with a number of codes, centres or copies. Keys are those of
 `configs.paper.published`; those of an attack of ours end in `adaptive` where
-the paper's end in its own. `experiments.conclusions` judges them.
+the paper's end in its own. `experiments.published.conclusions` judges them.
 
 >>> [claim.text for claim in CLAIMS if claim.dataset == 'fashion_mnist'][2]
 'natural model: k-medoids codes beat density codes'

@@ -1,12 +1,12 @@
 """Results as `experiments.scaling` and `benchmark` publish them, made up."""
 
-from experiments import scale_cases
+from experiments.scale import cases
 
 
 def fake_results():
   """A Gflop and a MB for everything, but for what tells parts apart."""
   results = {}
-  for case in scale_cases.cases():
+  for case in cases.cases():
     start = f'network/{case.name}'
     results[f'{start}/parameters'] = 1e6
     for word in ('plain', case.defense):

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import benchmark, timing
+from experiments import benchmark
+from experiments.measuring import timing
 from rdefense.models import mnist_cnn
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from configs import certified_mnist
-from experiments import certificates, certify
+from experiments import certify
+from experiments.studies import certificates
 from rdefense import counting, files, records
 from rdefense.certify.decide import CERTIFIED, UNDECIDED
 from tests.experiments.test_train_evaluate import finish, start

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import clusters, conditions, program
+from experiments import clusters
+from experiments.running import program
+from experiments.studies import conditions
 from rdefense import attacks, build, data, defenses, deployed, losses
 from tests.experiments.contents import contents
 from tests.experiments.test_train_evaluate import finish, start

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from configs.paper.catalogue import CATALOGUE
-from experiments import gallery, journal, program, publish
+from experiments import gallery, publish
+from experiments.reproducing import journal
+from experiments.running import program
 from rdefense import counting, files
 
 EVIL = 'python <script>alert("&")</script>'

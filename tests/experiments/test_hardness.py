@@ -6,15 +6,14 @@ from etils.epath import Path
 import numpy as np
 import pytest
 
-from experiments import (
-  hardness,
+from experiments import hardness, publish
+from experiments.analyses import (
   hardness_cases,
   hardness_pictures,
   hardness_report,
-  program,
-  publish,
 )
-from experiments.hardness_cases import STUDIES, Case
+from experiments.analyses.hardness_cases import STUDIES, Case
+from experiments.running import program
 from rdefense import data
 from rdefense.analysis import equivalence
 from rdefense.certify import lattice

@@ -7,14 +7,10 @@ from absl.testing import flagsaver
 import numpy as np
 import pytest
 
-from experiments import (
-  idealized,
-  idealized_cases,
-  idealized_report,
-  program,
-  publish,
-)
-from experiments.idealized_cases import QUICK
+from experiments import idealized, publish
+from experiments.analyses import idealized_cases, idealized_report
+from experiments.analyses.idealized_cases import QUICK
+from experiments.running import program
 from rdefense.analysis import guarantee
 from rdefense.analysis.idealized import perturbations
 from rdefense.defenses.colors import colors_from_histogram

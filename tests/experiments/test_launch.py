@@ -23,17 +23,19 @@ import pytest
 
 from configs import digits, mnist
 from configs.paper import figure_2
-from experiments import (
+from experiments import launch
+from experiments.running import (
   finished,
-  jobs,
-  launch,
   locks,
   preemption,
+)
+from experiments.sweeping import (
+  jobs,
   run_table,
   sweep_report,
   sweeps,
 )
-from experiments.jobs import Progress
+from experiments.sweeping.jobs import Progress
 from rdefense import counting, files
 from tests.experiments.contents import contents
 

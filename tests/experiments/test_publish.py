@@ -11,7 +11,9 @@ import pytest
 from configs.paper.catalogue import CATALOGUE
 from configs.paper.published import PAPER_A, PAPER_B, PRINTED, PUBLISHED
 from configs.paper.tables import TABLES
-from experiments import coverage, locks, publish, results
+from experiments import publish
+from experiments.published import coverage, results
+from experiments.running import locks
 from rdefense import counting, files, gains
 
 DOCS = Path(__file__).parents[2] / 'docs'

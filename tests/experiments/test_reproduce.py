@@ -10,13 +10,9 @@ import pytest
 
 from configs.paper import catalogue, published
 from configs.paper.tables import TABLES
-from experiments import (
-  journal,
-  paper_tables,
-  program,
-  publish,
-  reproduce,
-)
+from experiments import publish, reproduce
+from experiments.reproducing import journal, paper_tables
+from experiments.running import program
 from rdefense import counting, files
 from rdefense.data import sources
 from tests.experiments.contents import contents

@@ -5,7 +5,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import program, robust_radius
+from experiments import robust_radius
+from experiments.running import program
 from rdefense import (
   attacks,
   certification,

@@ -7,7 +7,8 @@ from absl import flags
 from absl.testing import flagsaver
 import pytest
 
-from experiments import publish, scale_page, scaling
+from experiments import publish, scaling
+from experiments.scale import page
 from tests.experiments.scale_results import fake_results
 
 
@@ -41,11 +42,11 @@ def test_what_is_measured_is_published_and_printed(
   publish.publish(path, benchmarks)
   with flagsaver.flagsaver(publish=True):
     scaling.main(['scaling'])
-  page = path.with_name('scale.md').read_text()
-  assert page == scale_page.page(json.loads(path.read_text()))
+  text = path.with_name('scale.md').read_text()
+  assert text == page.page(json.loads(path.read_text()))
   shown = capsys.readouterr().out
   assert re.search(r'network/mnist_cnn/parameters +1e\+06 things', shown)
   path.with_name('scale.md').unlink()
   with flagsaver.flagsaver(page=True):
     scaling.main(['scaling'])
-  assert path.with_name('scale.md').read_text() == page
+  assert path.with_name('scale.md').read_text() == text

@@ -19,7 +19,7 @@ import pytest
 
 from configs import digits, parts
 from experiments import evaluate, train
-from experiments import workdir as workdirs
+from experiments.studies import workdir as workdirs
 from rdefense import build, checkpoints, records
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import timing, utilization
-from experiments.scale_cases import Subject
-from experiments.utilization_cases import Workload
+from experiments import utilization
+from experiments.measuring import timing
+from experiments.measuring.utilization_cases import Workload
+from experiments.scale.cases import Subject
 from rdefense.attacks import recipes
 from rdefense.attacks.eot import paper_b_imagenet
 from rdefense.defenses import identity
