@@ -113,7 +113,7 @@ def certify_votes(directory):
     voted,
     ARRAYS,
     np.asarray,
-    randomized.gaussian(0.1),
+    randomized.noise_alone(0.1),
     0.01,
     0.1,
     directory / 'certificates',
@@ -147,7 +147,7 @@ CERTIFICATES = {
   )(),
   'api.certify_randomized': lambda _: on_batches(
     lambda fn: api.certify_randomized(
-      fn, gaussian(0.1), randomized.gaussian(0.1), 50, 0.1
+      fn, gaussian(0.1), randomized.noise_alone(0.1), 50, 0.1
     ),
     KEY, UNIT, ARRAYS.labels, 0.01,
   )(),

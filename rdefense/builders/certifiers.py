@@ -47,11 +47,11 @@ def _certifier(config: Mapping[str, Any], key: Key, delta: float) -> Certifier:
   match config['name']:
     # A mixture is a function of the noisy image, whose noise alone counts.
     case 'gaussian' | 'rand_mix_fixed':
-      return randomized.gaussian(config['sigma'])
+      return randomized.noise_alone(config['sigma'])
     case 'rand_disc_fixed':
       return randomized.fixed_codes(np.array(config['codes']), config['sigma'])
     case 'rand_disc':
-      return randomized.adaptive(
+      return randomized.adaptive_codes(
         centers.adaptive(config['num_centers'], config['gamma']),
         config['sigma'],
         config['tau'],

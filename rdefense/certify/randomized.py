@@ -5,11 +5,11 @@ a radius, and lower bounds of the clean probability of events, it bounds those
 probabilities under any attack, by every means of `certify.margins` there is for
 that defense:
 
-  gaussian     noise alone, and whatever is done to an image after it
-  fixed_codes  noise, then codes that are the same for all images, a grid over
-               the axes of colour: exact laws of independent cells
-  adaptive     noise, then centres found in the image: the attack moves these
-               as well, and every sampled pixel counts as one more
+  noise_alone     noise, and whatever is done to an image after it
+  fixed_codes     noise, then codes that are the same for all images, a grid
+                  over the axes of colour: exact laws of independent cells
+  adaptive_codes  noise, then centres found in the image: the attack moves
+                  these as well, and every sampled pixel counts as one more
 
 Max-pooling before the noise does not widen an l_inf ball: certify the pooled
 image. Noise and comparisons are taken as real numbers, not as float32.
@@ -46,8 +46,8 @@ from rdefense.defenses.centers import Chooser, sampled
 from rdefense.types import Key
 
 __all__ = [
-  'BOUNDS', 'Certified', 'Certifier', 'adaptive', 'best', 'fixed_codes',
-  'gaussian',
+  'BOUNDS', 'Certified', 'Certifier', 'adaptive_codes', 'best',
+  'fixed_codes', 'noise_alone',
 ]  # fmt: skip
 
 
@@ -72,7 +72,7 @@ class Certifier(Protocol):
     """
 
 
-def gaussian(sigma: float) -> Certifier:
+def noise_alone(sigma: float) -> Certifier:
   """Noise alone, x + w: the attack shifts a normal law by |x' - x|_2 / sigma.
 
   Holds whatever is done to x + w afterwards.
@@ -120,7 +120,7 @@ def fixed_codes(codes: np.ndarray, sigma: float) -> Certifier:
   return certify
 
 
-def adaptive(
+def adaptive_codes(
   choose: Chooser,
   sigma: float,
   tau: float,
@@ -147,7 +147,7 @@ def adaptive(
 
   Raises:
     ValueError: if sigma or tau is not in (0, 1], num_samples < 1, or
-      num_draws < 2; the certifier, as that of `gaussian`.
+      num_draws < 2; the certifier, as that of `noise_alone`.
   """
   checks.check_noise('sigma', sigma)
   find_centers = sampled(choose, num_samples, tau)

@@ -61,7 +61,7 @@ def test_no_attack_gets_below_a_certificate(pixels, seed, eps, codes):
 def test_noise_alone_is_cohens_radius():
   image = np.full((1, 10, 10, 1), 0.5, np.float32)
   shares = np.array([[0.95, 0.97]])
-  found = randomized.gaussian(0.5)(image, 0.02, shares)
+  found = randomized.noise_alone(0.5)(image, 0.02, shares)
   moved = reach(0.02) * 10 / 0.5
   least = stats.norm.cdf(stats.norm.ppf(shares[0]) - moved)
   np.testing.assert_allclose(
@@ -73,7 +73,7 @@ def test_noise_alone_is_cohens_radius():
 def test_bounds_of_noise_are_in_their_order():
   image = np.random.default_rng(0).random((4, 5, 5, 3)).astype(np.float32)
   shares = np.full((4, 2), 0.98)
-  margin = randomized.gaussian(0.3)(image, 0.02, shares).margin
+  margin = randomized.noise_alone(0.3)(image, 0.02, shares).margin
   assert (margin['pinsker'] <= margin['kl'] + 1e-8).all()
   for name in ('kl', 'renyi'):
     assert (margin[name] <= margin['neyman_pearson'] + 1e-8).all()
@@ -85,7 +85,7 @@ def test_noise_is_certified_against_what_float32_reaches():
   x = np.linspace(0, 1, 900, dtype=np.float32).reshape(1, 30, 30, 1)
   z = np.asarray(linf(eps).project(x[0] + 1, x[0]))
   moved = ((np.float64(z) - x[0]) ** 2).sum() / sigma**2
-  found = randomized.gaussian(sigma)(x, eps, np.array([[0.9, 0.9]]))
+  found = randomized.noise_alone(sigma)(x, eps, np.array([[0.9, 0.9]]))
   assert found.divergence[0] >= moved / 2
 
 
@@ -112,7 +112,7 @@ def test_a_little_noise_has_a_certificate():
 def test_codes_hide_more_than_noise_alone():
   image = np.random.default_rng(0).random((3, 5, 5, 1)).astype(np.float32)
   shares = np.full((3, 2), 0.99)
-  alone = randomized.gaussian(SIGMA)(image, 0.05, shares)
+  alone = randomized.noise_alone(SIGMA)(image, 0.05, shares)
   behind = randomized.fixed_codes(CODES, SIGMA)(image, 0.05, shares)
   assert (behind.divergence < alone.divergence).all()
   assert (randomized.best(behind) > randomized.best(alone)).all()
@@ -120,7 +120,7 @@ def test_codes_hide_more_than_noise_alone():
 
 def _adaptive(num_draws=100, num_samples=20, sigma=SIGMA, tau=0.15):
   choose = centers.adaptive(2, 40.0)
-  return randomized.adaptive(
+  return randomized.adaptive_codes(
     choose, sigma, tau, num_samples, jax.random.key(0), num_draws
   )
 
@@ -133,7 +133,9 @@ def test_centres_are_chosen_among_the_samples_that_are_paid_for():
     return samples[:2]
 
   image = np.random.default_rng(3).random((1, 4, 4, 1)).astype(np.float32)
-  certify = randomized.adaptive(choose, SIGMA, 0.15, 20, jax.random.key(0))
+  certify = randomized.adaptive_codes(
+    choose, SIGMA, 0.15, 20, jax.random.key(0)
+  )
   certify(image, 0.01, np.full((1, 2), 0.99))
   assert set(seen) == {(20, 1)}
 
@@ -207,10 +209,10 @@ def test_certified_defense_is_the_one_that_is_drawn():
 @pytest.mark.parametrize(
   ('call', 'match'),
   [
-    (lambda x, s: randomized.gaussian(0.0), 'sigma=0.0 must be positive'),
-    (lambda x, s: randomized.gaussian(32), 'sigma=32 .* divide by 255'),
-    (lambda x, s: randomized.gaussian(0.1)(x, -1, s), 'eps=-1 must be at'),
-    (lambda x, s: randomized.gaussian(0.1)(9 * x, 0.1, s), 'images span'),
+    (lambda x, s: randomized.noise_alone(0.0), 'sigma=0.0 must be positive'),
+    (lambda x, s: randomized.noise_alone(32), 'sigma=32 .* divide by 255'),
+    (lambda x, s: randomized.noise_alone(0.1)(x, -1, s), 'eps=-1 must be at'),
+    (lambda x, s: randomized.noise_alone(0.1)(9 * x, 0.1, s), 'images span'),
     (lambda x, s: _adaptive(num_draws=1), 'num_draws=1 must be at least 2'),
     (lambda x, s: _adaptive(sigma=0), 'sigma=0 must be positive'),
     (lambda x, s: _adaptive(tau=0), 'tau=0 must be positive'),

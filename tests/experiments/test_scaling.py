@@ -9,7 +9,7 @@ import pytest
 
 from experiments import publish, scaling
 from experiments.scale import page
-from tests.experiments.scale_results import fake_results
+from tests.experiments.scale.fakes import fake_results
 
 
 @pytest.fixture(autouse=True)

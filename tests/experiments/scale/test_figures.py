@@ -4,7 +4,7 @@ import pytest
 
 from experiments.measuring import costs
 from experiments.scale import figures, workload
-from tests.experiments.scale_results import fake_results
+from tests.experiments.scale.fakes import fake_results
 
 PART = workload.Part('published attacks', 'mnist_cnn', 'gradient', False, 10)
 

@@ -7,7 +7,7 @@ import pytest
 
 from configs.devices import CHIPS, PRICES
 from experiments.scale import page
-from tests.experiments.scale_results import fake_results
+from tests.experiments.scale.fakes import fake_results
 
 
 def test_the_page_does_the_arithmetic_it_shows():

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.scale import prices, workload
-from tests.experiments.scale_results import fake_results
+from tests.experiments.scale.fakes import fake_results
 
 
 def test_more_chips_take_less_time_and_cost_the_same():
