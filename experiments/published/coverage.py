@@ -111,15 +111,18 @@ def _cells(what, dataset, results) -> tuple[str, str, str]:
   if not keys(what, dataset):
     return 'a picture, without figures', '–', '–'
   of_paper = printed(what, dataset)
-  theirs = {published_key(key) for key in found} & set(of_paper)
-  share = f'{len(theirs)} of {len(of_paper)} printed' if of_paper else ''
+  theirs = {published_key(key) for key in found}
+  missing = [key for key in of_paper if key not in theirs]
+  there = len(of_paper) - len(missing)
+  share = f'{there} of {len(of_paper)} printed' if of_paper else ''
   if not found:
     return f'**not measured**{share and ": "}{share}', '–', '–'
   counted = f'{len(found)} figure{"s" * (len(found) > 1)}'
   counted += f', {share}' if share else ''
+  counted += f'; missing: {_groups(missing)}' if missing else ''
   n = sizes(results[key]['examples'] for key in found)
   presets = ', '.join(sorted({results[key]['preset'] for key in found}))
-  return f'{counted}: {_groups(found)}', n or '–', f'`{presets}`'
+  return counted, n or '–', f'`{presets}`'
 
 
 def _groups(found: list[str]) -> str:

@@ -72,9 +72,10 @@ def render(
   parts += [
     '## What has been measured',
     'Every table and figure of both papers with each of its data sets, the '
-    'figures of ours that belong to it, and how many of those that the paper '
-    'prints are among them. `python -m experiments.reproduce --what=NAME` runs '
-    'what is missing. Time is that of its programs in the preset `small`, '
+    'figures of ours that belong to it, how many of those that the paper '
+    'prints are among them, and whose are not. '
+    '`python -m experiments.reproduce --what=NAME` runs what is missing. '
+    'Time is that of its programs in the preset `small`, '
     'training included, of as many of them as have run from nothing to their '
     f'end; of everything, each program once: {coverage.whole_time(results)}.',
     _table(coverage.HEADER, coverage.lines(results)),

@@ -174,18 +174,26 @@ def shares(conditions, about):
 
 
 def entries(results, dataset: str) -> dict[str, publish.Entry]:
-  """`certify/<dataset>/<setting>/<condition>/<status>` -> entry."""
-  found = {}
+  """`certify/<dataset>/<setting>/<condition>/<status>` -> entry.
+
+  Of the radii of Table IV also `.../bound`, of the share of all images.
+  """
+  found: dict[str, publish.Entry] = {}
+  beside = TABLE_IV if results['config']['certify']['table_iv'] else {}
   for name, setting in results['settings'].items():
     for condition, decided in setting['conditions'].items():
-      for status in STATUS:
-        tally = decided[status]
-        key = f'certify/{dataset}/{name}/{condition}/{status}'
-        found[key] = publish.entry(results, tally)
-        if results['config']['certify']['table_iv']:
-          printed = TABLE_IV.get(decided['eps'])
-          if printed is not None:
-            target = f'paper: {getattr(printed, status):.2f}% (Table IV)'
-            found[key] = found[key]._replace(target=target)
+      key = f'certify/{dataset}/{name}/{condition}'
+      mine = {
+        status: publish.entry(results, decided[status]) for status in STATUS
+      }
+      printed = beside.get(decided['eps'])
+      if printed is not None:
+        mine['bound'] = mine['certified']._replace(
+          value=decided['bounds']['exact'], low=None, high=None
+        )
+        for column, figure in mine.items():
+          target = f'paper: {getattr(printed, column):.2f}% (Table IV)'
+          mine[column] = figure._replace(target=target)
+      found |= {f'{key}/{column}': figure for column, figure in mine.items()}
   about = results['config']['certify']['key']
   return found | votes.entries(results, results['voted'], about or dataset)

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from configs import certified_mnist
 from experiments import certify
@@ -104,6 +105,28 @@ def test_table_iv_stands_beside_ours():
   assert shares[0] < shares[1] < shares[2] + 3 and shares[2] < 99
   plain = certificates.shares({'eps0.3': found}, about | {'table_iv': False})
   assert 'paper' not in str(plain[0]) and 'threshold' not in plain[1][1]
+
+
+def test_the_bound_of_table_iv_is_published_where_the_paper_has_one():
+  tally = counting.tally(np.arange(1000) < 990)
+  shares = ('certified', 'refuted', 'undecided')
+  decided = dict.fromkeys(shares, tally._asdict())
+  decided |= {'eps': 0.3, 'bounds': certificates.bounds(tally)}
+  own = decided | {'eps': 0.12}
+  about = dict.fromkeys(('commit', 'dirty', 'device', 'date'), '')
+  results = {
+    'settings': {'codes': {'conditions': {'eps0.3': decided, 'eps0.12': own}}},
+    'config': {'certify': {'table_iv': True, 'key': ''}},
+    'environment': about, 'preset': 'small', 'command': '', 'voted': {},
+  }  # fmt: skip
+  found = certificates.entries(results, 'mnist')
+  bound = found['certify/mnist/codes/eps0.3/bound']
+  assert bound.value == pytest.approx(100 * stats.beta.ppf(0.01, 990, 11))
+  assert bound.low is None and bound.target == 'paper: 4.24% (Table IV)'
+  assert found['certify/mnist/codes/eps0.3/certified'].target.endswith('IV)')
+  assert 'certify/mnist/codes/eps0.12/bound' not in found
+  results['config']['certify']['table_iv'] = False
+  assert len(certificates.entries(results, 'mnist')) == 6
 
 
 @pytest.mark.slow

@@ -403,7 +403,10 @@ def test_the_page_begins_with_what_has_been_measured():
   ]
   assert [(row[0], row[2]) for row in rows] == pairs
   found = {pair: row[3:] for pair, row in zip(pairs, rows, strict=True)}
-  measured = '2 figures, 2 of 12 printed: `mnist/` disc_adv_pre, nat_pre'
+  measured = (
+    '2 figures, 2 of 12 printed; missing: `mnist/` adv_pre, nat_pre; '
+    '`mnist/density/` disc_adv_pre, disc_adv_re, disc_nat_pre, disc_nat_re'
+  )
   time = '0.75 core h, 2 of 3'
   assert found['`table2`', 'mnist'] == [
     measured, '500 to 10,000', '`small`', time
@@ -443,7 +446,7 @@ def test_certificates_are_counted_among_the_printed_ones():
   key = 'certify/mnist/disc_adv_pre/eps0.1/{}'
   found = {key.format(v): entry() for v in ('certified', 'refuted')}
   text = rendered(found)
-  assert '| 2 figures, 2 of 28 printed: `certify/` mnist |' in text
+  assert '| 2 figures, 2 of 28 printed; missing: `certify/` mnist |' in text
 
 
 def test_a_figure_measured_beside_several_codebooks_is_counted_once():
