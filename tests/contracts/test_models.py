@@ -32,6 +32,13 @@ MEMBERS = {
   ),
   'wide_resnet': (lambda: models.wide_resnet(4, width=1, units=1), (8, 8, 3)),
   'mobilenet': (lambda: models.mobilenet(TINY_MOBILENET, 4), (9, 7, 3)),
+  'gowal_cnn': (lambda: models.gowal_cnn(3, 'tiny'), (6, 6, 1)),
+  'ensemble': (
+    lambda: models.ensemble(
+      models.digits_cnn(3, width=2), models.digits_cnn(3, width=3)
+    ),
+    (5, 5, 1),
+  ),
 }
 
 
