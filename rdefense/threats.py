@@ -119,8 +119,11 @@ def _norm_ball(eps, bounds, distance, shrunk, noise) -> Threat:
     slope = jax.jacfwd(excess)(t, *primals)
     return t, -change / jnp.where(slope > 0, slope, jnp.inf)
 
+  # Called by itself, its loop would be compiled at each call.
+  found = jax.jit(largest)
+
   def project(z: Array, x: Array) -> Array:
-    t = largest(z, x, eps + jnp.zeros_like(x, shape=()))
+    t = found(z, x, eps + jnp.zeros_like(x, shape=()))
     inside = jnp.clip(z, *bounds)
     return jnp.where(distance(inside, x) <= eps, inside, at(t, z, x))
 

@@ -28,9 +28,14 @@ from rdefense.types import Array
 
 __all__ = ['nearest', 'soft']
 
+# Called by itself, a loop would be compiled at each call; inside of what is
+# compiled this changes nothing.
+_once = functools.partial(jax.jit, static_argnames='norm')
+
 _ROUNDS = (8, 4, 2, 1)  # codes: few rounds for a GPU, small code for a CPU
 
 
+@_once
 def nearest(x: Array, codes: Array, norm: str) -> Array:
   """Number of the nearest code of each pixel; ties go to the lowest.
 
@@ -55,7 +60,7 @@ def nearest(x: Array, codes: Array, norm: str) -> Array:
   return _over(codes, look, start)[1]
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+@_once
 def soft(x: Array, codes: Array, alpha, norm: str) -> Array:
   """Mean of the codes weighted by softmax(-alpha distance).
 
@@ -70,10 +75,15 @@ def soft(x: Array, codes: Array, alpha, norm: str) -> Array:
     An image of the shape of `x`, whose derivative in `x` float32 gets right
     relative to its size, however small.
   """
+  return _soft(x, codes, alpha, norm)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _soft(x: Array, codes: Array, alpha, norm: str) -> Array:
   return _means(x, codes, alpha, norm)[0]
 
 
-@functools.partial(soft.defjvp, symbolic_zeros=True)
+@functools.partial(_soft.defjvp, symbolic_zeros=True)
 def _soft_jvp(norm, primals, tangents):
   x, codes, alpha = primals
   x_dot, *others = tangents

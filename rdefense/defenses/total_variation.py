@@ -24,6 +24,7 @@ References:
 """
 
 from collections.abc import Callable
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -82,11 +83,16 @@ def total_variation(
   )
   checks.check_steepness('alpha', alpha, ': the surrogate has to follow sign')
 
+  # Called by itself, a loop would be compiled at each call.
+  @functools.partial(jax.jit, static_argnames='sign')
   def descend(x: Array, sign: Callable[[Array], Array]) -> Array:
     def step(_, z: Array) -> Array:
       return z - step_size * ((z - x) + weight * _pull(z, sign))
 
     return jax.lax.fori_loop(0, num_steps, step, x)
+
+  def soft_sign(v: Array) -> Array:
+    return jnp.tanh(alpha / 2 * v)  # 2 sigmoid(alpha v) - 1
 
   def apply(key: Key, x: Array) -> Array:
     del key
@@ -94,6 +100,6 @@ def total_variation(
 
   def surrogate(key: Key, x: Array) -> Array:
     del key
-    return descend(x, lambda v: jnp.tanh(alpha / 2 * v))  # 2 sigmoid - 1
+    return descend(x, soft_sign)
 
   return checked(apply, surrogate)

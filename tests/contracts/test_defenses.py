@@ -69,6 +69,23 @@ LEAVE_THE_RANGE = (
   'total_variation',
 )
 
+_COMPILED: list[str] = []
+
+
+@jax.monitoring.register_event_duration_secs_listener
+def _note(event, seconds, **about):
+  del seconds, about
+  if 'backend_compile' in event:
+    _COMPILED.append(event)
+
+
+@pytest.fixture
+def programs():
+  """An entry for each program that is compiled from now on."""
+  del _COMPILED[:]
+  return _COMPILED
+
+
 # Each face of a defense, with what an attacker differentiates.
 FACES = {
   'apply': lambda defense: defense.apply,
@@ -225,3 +242,14 @@ def test_half_precision_becomes_float32(name, dtype, key):
     expected = jax.eval_shape(face, key, x)
     found = jax.eval_shape(face, key, x.astype(dtype))
     assert (found.shape, found.dtype) == (expected.shape, np.float32)
+
+
+@pytest.mark.parametrize('side', ['apply', 'surrogate'])
+@pytest.mark.parametrize('name', MEMBERS)
+def test_called_again_outside_of_jit_nothing_is_compiled(name, side, programs):
+  fn = getattr(MEMBERS[name](), side)
+  x = jnp.linspace(0.1, 0.9, 192).reshape(8, 8, 3)
+  for _ in range(2):
+    del programs[:]
+    fn(jax.random.key(0), x)
+  assert not programs
