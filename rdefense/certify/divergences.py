@@ -135,13 +135,12 @@ def least_renyi(
     if reverse:
       pairs = ((q, p), (1 - q, 1 - p))
     with np.errstate(divide='ignore', invalid='ignore'):
-      logs = np.stack(
-        [
-          np.where(x > 0, order * np.log(x) + (1 - order) * np.log(y), -np.inf)
-          for x, y in pairs
-        ]
-      )
-    return ~(special.logsumexp(logs, 0) > (order - 1) * divergence)
+      logs = [
+        np.where(x > 0, order * np.log(x) + (1 - order) * np.log(y), -np.inf)
+        for x, y in pairs
+      ]
+      total = np.logaddexp(*logs)
+    return ~(total > (order - 1) * divergence)
 
   return _least(p, allowed)
 

@@ -25,6 +25,7 @@ References:
   Paper A, section 4; PROTOCOL A12 and A13.
 """
 
+import functools
 import itertools
 import math
 from typing import NamedTuple
@@ -121,7 +122,12 @@ def reachable(x, codes, eps, norm: str = 'linf') -> Array:
   Raises:
     ValueError: as `triangle`.
   """
-  x, codes = checked(x, codes, eps, norm)
+  return _unbeaten(*checked(x, codes, eps, norm), eps, norm)
+
+
+# Called by itself, its loops would be compiled at each call.
+@functools.partial(jax.jit, static_argnames='norm')
+def _unbeaten(x: Array, codes: Array, eps, norm: str) -> Array:
   low, high = jnp.clip(x - eps, 0, 1), jnp.clip(x + eps, 0, 1)
   gap = {'linf': _least_gap_linf, 'l2': _least_gap_l2, 'l1': _least_gap_l1}
 

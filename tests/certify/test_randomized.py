@@ -31,7 +31,7 @@ def _laws(image, codes):
 
 @settings(max_examples=40)
 @given(
-  st.lists(st.floats(0, 1), min_size=2, max_size=5),
+  st.lists(st.floats(0, 1), min_size=2, max_size=4),
   st.integers(0, 10_000),
   st.sampled_from([0.02, 0.1, 0.25]),
   st.sampled_from([CODES, np.array([[0.9], [0.2], [0.6]])]),
