@@ -483,7 +483,8 @@ def test_mistakes_are_one_sentence_and_a_dry_run_starts_nothing(tmp_path):
   }
   script.write_text(
     'import json, sys\n'
-    'from experiments import launch, program\n'
+    'from experiments import launch\n'
+    'from experiments.running import program\n'
     f'for name, words in {tries!r}.items():\n'
     '  print(f"== {name}", flush=True)\n'
     '  try:\n'

@@ -351,7 +351,7 @@ def test_a_mistaken_option_binds_no_workdir(mistakes, folder, name):
 )
 def test_only_mistakes_of_the_user_lose_their_traceback(body, status, shown):
   script = (
-    'from experiments import program\n'
+    'from experiments.running import program\n'
     f'def main(argv):\n  {body}\n'
     'program.run(main)\n'
   )
@@ -373,7 +373,7 @@ def test_only_mistakes_of_the_user_lose_their_traceback(body, status, shown):
 )
 def test_each_core_is_a_device_unless_one_says_otherwise(environment, devices):
   script = (
-    'import os, jax; from experiments import program\n'
+    'import os, jax; from experiments.running import program\n'
     'program.one_device_a_core()\n'
     f'assert jax.device_count() == {devices}, jax.devices()\n'
   )
