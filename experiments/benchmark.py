@@ -3,10 +3,10 @@
   python -m experiments.benchmark --workdir=runs/mnist
   python -m experiments.benchmark --quick
 
-Competitors take turns, see `measuring.timing`: a figure is the median of the
-ratios within the turns. Run it on an idle machine. All have paper A's MNIST
-network, the same weights and images, and do equal work: so many gradients, a
-sign step after each, nothing left out of the batch. Only
+Competitors take turns, see `experiments.measuring.timing`: a figure is the
+median of the ratios within the turns. Run it on an idle machine. All have paper
+A's MNIST network, the same weights and images, and do equal work: so many
+gradients, a sign step after each, nothing left out of the batch. Only
 `time_to_accuracy` compares whole evaluations that come to the same accuracy,
 where leaving out what is fooled, and steps that fall, are the point; it also
 shows ours with the peer's number of steps. `--workdir` is one of

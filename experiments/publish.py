@@ -1,7 +1,8 @@
 """Every figure we publish: kept in docs/results.json, printed in RESULTS.md.
 
 An experiment calls `publish` with what it measured; nobody types a figure.
-What an entry is, and how its key is built, stands in `published.results`.
+What an entry is, and how its key is built, stands in
+`experiments.published.results`.
 Run `python -m experiments.publish` to print docs/RESULTS.md again from
 docs/results.json, and to draw its pictures (seconds).
 """

@@ -13,9 +13,10 @@ those two reach F operations and B bytes a second, is held against
   of_roofline = max(f / F, b / B) / seconds of a step,
 
 the larger of of_matmul and of_bandwidth. f and b are those of
-`measuring.loops` on a CPU, whatever the device, as XLA does not count what
-libraries compute for a GPU. So b is what a CPU's compiler moves: a share of the
-bandwidth above 1 says that caches, or another compiler, keep more on chip. An
+`experiments.measuring.loops` on a CPU, whatever the device, as XLA does not
+count what libraries compute for a GPU. So b is what a CPU's compiler moves: a
+share of the bandwidth above 1 says that caches, or another compiler, keep more
+on chip. An
 accelerator's batches fill it; where they do not fit its memory, lower them by
 `--batch`.
 """

@@ -114,7 +114,7 @@ def judge(
     ValueError: on a negative number of draws, on an unknown precision, on
       logits that are NaN.
   """
-  checks.whole(
+  checks.check_whole(
     'num_draws', target.num_draws, 0, ': 0 is for a deterministic defense'
   )
   where = layout() if where is None else where

@@ -140,7 +140,7 @@ def averaged(oracle: Oracle, average: str = 'loss', chunk: int = 1) -> Oracle:
     2018, https://arxiv.org/abs/1707.07397; paper B, PROTOCOL B2.
   """
   checks.check_choice('average', average, AVERAGES)
-  checks.whole('chunk', chunk, 1, ': draws of one part')
+  checks.check_whole('chunk', chunk, 1, ': draws of one part')
 
   def weighed(values: Array, grads: Array) -> tuple[Array, Array]:
     """Value and gradient of one part from those of its draws."""

@@ -76,7 +76,7 @@ def best_of(
   Raises:
     ValueError: if there are fewer draws than queries, or no query.
   """
-  checks.whole('num_queries', num_queries, 1)
+  checks.check_whole('num_queries', num_queries, 1)
   draws = np.asarray(draws)
   if num_queries > draws.shape[1]:
     raise ValueError(

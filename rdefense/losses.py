@@ -138,7 +138,7 @@ def towards(loss: Loss, offset: int) -> Loss:
     ValueError: unless offset is a whole number of at least 1, and, on logits,
       if it is a multiple of num_classes.
   """
-  offset = checks.whole('offset', offset, 1, ': 0 aims at the true label')
+  offset = checks.check_whole('offset', offset, 1, ': 0 aims at the true label')
 
   def aimed(logits: Array, label: Array) -> Array:
     num_classes = logits.shape[0]
@@ -171,7 +171,7 @@ def towards_class(loss: Loss, target: int) -> Loss:
   >>> float(aimed(logits, 0)), float(aimed(logits, 1))
   (2.0, -2.0)
   """
-  target = checks.whole('target', target, 0, ': it is a class')
+  target = checks.check_whole('target', target, 0, ': it is a class')
 
   def aimed(logits: Array, label: Array) -> Array:
     if target >= logits.shape[0]:

@@ -36,7 +36,7 @@ def chunk_size(num_draws: int, bytes_per_draw: int, budget: int) -> int:
   >>> chunk_size(20, 300, 1500), chunk_size(20, 300, 0)
   (5, 1)
   """
-  checks.whole('num_draws', num_draws, 1)
+  checks.check_whole('num_draws', num_draws, 1)
   divisors = (n for n in range(num_draws, 0, -1) if num_draws % n == 0)
   return next((n for n in divisors if n * bytes_per_draw <= budget), 1)
 
@@ -102,7 +102,7 @@ def with_chunks(
   structs = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves)
 
   def fitted(recipe: Recipe) -> Recipe:
-    checks.whole(
+    checks.check_whole(
       'num_draws', recipe.num_draws, 0, ': 0 is for a deterministic defense'
     )
     num_draws = max(1, recipe.num_draws)

@@ -54,5 +54,5 @@ def max_pool_valid(x: Array, window: int, stride: int) -> Array:
 
 def check_pooling(window: int, stride: int) -> None:
   """Raises `ValueError` unless window and stride are at least 1."""
-  checks.whole('window', window, 1)
-  checks.whole('stride', stride, 1)
+  checks.check_whole('window', window, 1)
+  checks.check_whole('stride', stride, 1)

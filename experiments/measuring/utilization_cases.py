@@ -93,7 +93,7 @@ def chosen(
   for name in names:
     checks.check_choice('workloads', name, [each.name for each in every])
   if batch is not None:
-    checks.whole('batch', batch, 1, ': an attack needs an image')
+    checks.check_whole('batch', batch, 1, ': an attack needs an image')
   return [
     each if batch is None else each._replace(batch=batch)
     for each in every

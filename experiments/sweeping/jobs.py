@@ -4,7 +4,8 @@ The programs of a run are processes, one after another, their output in
 `<workdir>/<program>.log`. Where one fails, its run has failed and the others go
 on; where one exits with status 75, its run was stopped and can be resumed.
 SIGINT and SIGTERM are passed on to the processes as SIGTERM; a second one kills
-them. What has finished before is not run again, see `running.finished`.
+them. What has finished before is not run again, see
+`experiments.running.finished`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -93,7 +93,7 @@ def hardness(counts, num_codes: int) -> np.ndarray:
   [0.625]
   """
   counts = np.asarray(counts)
-  checks.whole('num_codes', num_codes, 2, ': log k is divided by')
+  checks.check_whole('num_codes', num_codes, 2, ': log k is divided by')
   if counts.size and not 1 <= counts.min() <= counts.max() <= num_codes:
     raise ValueError(
       f'counts span [{counts.min()}, {counts.max()}], expected 1 to '

@@ -64,8 +64,8 @@ def gamma(num_samples: int, num_levels: int, delta: float) -> float:
   >>> round(gamma(10_000, 256, 0.05), 4)
   0.0584
   """
-  checks.whole('num_samples', num_samples, 1)
-  checks.whole('num_levels', num_levels, 2)
+  checks.check_whole('num_samples', num_samples, 1)
+  checks.check_whole('num_levels', num_levels, 2)
   checks.check_probability('delta', delta, ': the guarantee fails with it')
   return math.sqrt(4 / num_samples * math.log(num_levels / delta))
 
@@ -90,7 +90,7 @@ def nu(sigma: float, peak: float, num_codes: int, deviation: float) -> float:
   """
   checks.check_positive('sigma', sigma, ': it is in levels')
   checks.check_positive('peak', peak, ': it is a probability')
-  checks.whole('num_codes', num_codes, 2)
+  checks.check_whole('num_codes', num_codes, 2)
   checks.check_at_least('deviation', deviation, 0)
   left = 1 / num_codes - 2 * deviation / peak
   if left <= 0:

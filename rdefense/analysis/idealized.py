@@ -188,7 +188,7 @@ def blocks(num_codes: int, side: int, block: int) -> Skeletons:
   >>> blocks(2, 4, 2)(jax.random.key(0), 7).shape
   (7, 4, 4)
   """
-  checks.whole('num_codes', num_codes, 1)
+  checks.check_whole('num_codes', num_codes, 1)
   if block < 1 or side < 1 or side % block:
     raise ValueError(
       f'block={block} does not divide side={side}: skeletons consist of whole '

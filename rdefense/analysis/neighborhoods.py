@@ -112,7 +112,7 @@ def sample(key: Key, colors: Colors, num_pixels: int) -> np.ndarray:
     ValueError: on `num_pixels` below 1, or more than 2**31 - 1 pixels to draw
       from.
   """
-  checks.whole('num_pixels', num_pixels, 1)
+  checks.check_whole('num_pixels', num_pixels, 1)
   ends = np.cumsum(colors.counts)
   if ends[-1] > np.iinfo(np.int32).max:
     raise ValueError(

@@ -84,7 +84,7 @@ def bisect(
       shape or dtype.
   """
   checks.check_positive('largest', largest, ': a radius in [0, 1] pixel units')
-  checks.whole('num_steps', num_steps, 0)
+  checks.check_whole('num_steps', num_steps, 0)
 
   def asked(eps: np.ndarray) -> np.ndarray:
     answer = np.asarray(fooled(eps))

@@ -71,8 +71,8 @@ def attack(
   checks.check_defense(defense)
   check_parts(threat, loss, tx)
   checks.check_choice('average', average, AVERAGES)
-  num_steps = checks.whole('num_steps', num_steps)
-  num_draws = checks.whole(
+  num_steps = checks.check_whole('num_steps', num_steps)
+  num_draws = checks.check_whole(
     'num_draws', num_draws, 0, ': 0 is for a deterministic defense'
   )
   batch_size = check_size(batch_size)
@@ -87,7 +87,7 @@ def attack(
   run = batch_attack(lambda _: single, layout())
   deployed = jax.jit(defense.apply)
 
-  def whole(key, images, labels):
+  def attacked(key, images, labels):
     check_batch(logits_fn, defense, key, images, labels)
     images = np.asarray(images, np.float32)
     check_draws(num_draws, deployed, images[0])
@@ -112,4 +112,4 @@ def attack(
         bar.set_postfix_str(f'withstood {withstood}/{bar.n}')
     return np.concatenate(submitted)
 
-  return whole
+  return attacked

@@ -19,7 +19,7 @@ def check_size(batch_size) -> int:
   Raises:
     ValueError: unless it is a whole number of at least 1.
   """
-  return checks.whole('batch_size', batch_size, 1)
+  return checks.check_whole('batch_size', batch_size, 1)
 
 
 def in_batches(images, labels, batch_size: int) -> Iterator[Batch]:

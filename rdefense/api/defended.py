@@ -93,7 +93,7 @@ def _on_images(fn: Callable, batch_size: int) -> Callable:
   """`fn(key, index, images)` as a function of a key and checked images."""
   batch_size = check_size(batch_size)
 
-  def whole(key, images):
+  def call(key, images):
     _check_call(key, images)
     nothing = np.zeros(len(images), np.int32)
     found = [
@@ -104,7 +104,7 @@ def _on_images(fn: Callable, batch_size: int) -> Callable:
       return found[0]
     return jnp.concatenate(found)[: len(images)]
 
-  return whole
+  return call
 
 
 def _check_call(key, images) -> None:

@@ -58,7 +58,7 @@ def eot(
   Raises:
     ValueError: unless `num_steps` is a whole number of at least 1.
   """
-  num_steps = checks.whole('num_steps', num_steps, 1)
+  num_steps = checks.check_whole('num_steps', num_steps, 1)
   return (
     Recipe(
       name,
@@ -151,7 +151,7 @@ def strongest(
     ValueError: without any alpha: nothing would be attacked; unless `num_steps`
       is a whole number of at least 1.
   """
-  num_steps = checks.whole('num_steps', num_steps, 1)
+  num_steps = checks.check_whole('num_steps', num_steps, 1)
   if not alphas:
     raise ValueError(
       'alphas=() must not be empty: no attack would be left and every example '

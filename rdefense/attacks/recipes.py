@@ -129,7 +129,7 @@ def mi_fgsm(
   Raises:
     ValueError: unless `num_steps` is a whole number of at least 1.
   """
-  num_steps = checks.whole('num_steps', num_steps, 1)
+  num_steps = checks.check_whole('num_steps', num_steps, 1)
   return (
     Recipe(
       'mi_fgsm',

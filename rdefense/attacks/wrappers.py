@@ -47,7 +47,7 @@ def restarts(attack: Attack, num: int) -> Attack:
   Raises:
     ValueError: if num < 1.
   """
-  checks.whole('num_restarts', num, 1)
+  checks.check_whole('num_restarts', num, 1)
 
   def keys(key: Key) -> Key:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num))

@@ -26,7 +26,7 @@ def dataset(config: Mapping[str, Any], split: str) -> Arrays:
   if split != 'held_out':
     name = f'{"test" if split == "final" else split}_examples'
     count = config[name]
-    checks.whole(name, count, 0, ': 0 takes all')
+    checks.check_whole(name, count, 0, ': 0 takes all')
     return load(config['name'], split, count=count)
   arrays, first = load(config['name'], 'train'), config['train_examples']
   if not 0 < first < len(arrays.images):

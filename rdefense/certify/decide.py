@@ -48,8 +48,8 @@ _FIRST_PATTERNS = 1024  # rows of the tables of a root
 
 def check_budget(max_nodes: int, batch_size: int, leaf_size: int) -> None:
   """Raises `ValueError` on sizes below 1, a leaf's that is no power of 2."""
-  checks.whole('max_nodes', max_nodes, 1)
-  checks.whole('batch_size', batch_size, 1)
+  checks.check_whole('max_nodes', max_nodes, 1)
+  checks.check_whole('batch_size', batch_size, 1)
   if leaf_size < 1 or leaf_size & (leaf_size - 1):
     raise ValueError(
       f'leaf_size={leaf_size} must be a power of two: 1, 2, 4, ...'
@@ -155,7 +155,7 @@ def decide(
   checks.check_images(images)
   checks.check_length('eps', eps)
   check_budget(max_nodes, batch_size, leaf_size)
-  checks.whole('max_patterns', max_patterns, 1)
+  checks.check_whole('max_patterns', max_patterns, 1)
   checks.check_codes(codes)
   checks.check_channels(images, codes)
   _check_finite(params)

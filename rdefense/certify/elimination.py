@@ -72,7 +72,7 @@ def least_sum(terms: Iterable[Term], max_entries: int = 2**16) -> Least:
   Raises:
     ValueError: if `max_entries` is below 1.
   """
-  checks.whole('max_entries', max_entries, 1)
+  checks.check_whole('max_entries', max_entries, 1)
   constant, exact, waiting = 0.0, True, []
   for variables, table in terms:
     if variables:

@@ -151,7 +151,7 @@ def adaptive_codes(
   """
   checks.check_noise('sigma', sigma)
   find_centers = sampled(choose, num_samples, tau)
-  checks.whole('num_draws', num_draws, 2, ': their spread is needed')
+  checks.check_whole('num_draws', num_draws, 2, ': their spread is needed')
   find = jax.jit(jax.vmap(jax.vmap(find_centers, (0, None)), (0, 0)))
 
   def given_centers(images, eps: float, index) -> np.ndarray:

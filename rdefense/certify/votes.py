@@ -95,7 +95,7 @@ def smallest_number(delta: float) -> int:
 def check_votes(num_votes: int, delta: float) -> None:
   """Raises `ValueError` where so few votes could not certify any image."""
   least = smallest_number(delta)
-  checks.whole(
+  checks.check_whole(
     'num_votes',
     num_votes,
     least,

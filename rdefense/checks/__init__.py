@@ -22,7 +22,7 @@ from rdefense.checks.numbers import (
   check_positive,
   check_probability,
   check_steepness,
-  whole,
+  check_whole,
 )
 from rdefense.checks.parts import (
   check_choice,
@@ -50,5 +50,5 @@ __all__ = [
   'check_steepness',
   'check_unit',
   'check_untraced',
-  'whole',
+  'check_whole',
 ]

@@ -12,8 +12,8 @@ __all__ = [
   'check_positive',
   'check_probability',
   'check_steepness',
+  'check_whole',
   'is_concrete',
-  'whole',
 ]
 
 
@@ -84,15 +84,15 @@ def check_steepness(name: str, value, hint: str = '') -> None:
     raise ValueError(f'{name}={value} must be finite{hint}.')
 
 
-def whole(name: str, value, least: int = 0, hint: str = '') -> int:
+def check_whole(name: str, value, least: int = 0, hint: str = '') -> int:
   """An integer of at least so much, of whatever type.
 
   Raises:
     ValueError: if it is none, or less.
 
-  >>> whole('num_steps', np.int64(3))
+  >>> check_whole('num_steps', np.int64(3))
   3
-  >>> whole('num_steps', 3.0)
+  >>> check_whole('num_steps', 3.0)
   Traceback (most recent call last):
     ...
   ValueError: num_steps=3.0 must be a whole number.

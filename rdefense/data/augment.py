@@ -34,7 +34,7 @@ def augment(key: Key, x: Array, padding: int, flip: bool) -> Array:
   Raises:
     ValueError: if padding < 0.
   """
-  checks.whole('padding', padding, 0, ': pixels on each side')
+  checks.check_whole('padding', padding, 0, ': pixels on each side')
   crop_key, flip_key = jax.random.split(key)
   sides = ((padding, padding), (padding, padding), (0, 0))
   corner = jax.random.randint(crop_key, (2,), 0, 2 * padding + 1)

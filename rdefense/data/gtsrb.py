@@ -153,7 +153,7 @@ def load_gtsrb(
     ValueError: as `gtsrb_rows` does, or if `count` is negative, or an image
       cannot be read or is not in colour.
   """
-  checks.whole('count', count, 0)
+  checks.check_whole('count', count, 0)
   rows = gtsrb_rows(
     split, gtsrb_directory() if directory is None else directory
   )

@@ -123,7 +123,7 @@ def load_nips17(
     ValueError: as `nips17_rows` does, or if `count` is negative, or an image
       cannot be read or is not 299x299 in colour.
   """
-  checks.whole('count', count, 0)
+  checks.check_whole('count', count, 0)
   rows = nips17_rows(nips17_directory() if directory is None else directory)
   rows = rows[: count or None]
   images = np.empty((len(rows), *SHAPE), np.uint8)

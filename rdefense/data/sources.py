@@ -110,7 +110,7 @@ def load(
     raise ValueError(f'name must be one of {", ".join(NAMES)}; got {name!r}')
   if split not in SPLITS and (name, split) != ('nips17', 'final'):
     raise ValueError(f'split must be one of {", ".join(SPLITS)}; got {split!r}')
-  checks.whole('count', count, 0)
+  checks.check_whole('count', count, 0)
   if name == 'digits':
     return _load_digits(split, count)
   if name == 'nips17':

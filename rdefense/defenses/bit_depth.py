@@ -34,7 +34,9 @@ _STEEPNESS = 2e4  # paper B's code: 1e4 per unit of [-1, 1]
 
 
 def _check(num_levels: int, alpha) -> None:
-  checks.whole('num_levels', num_levels, 2, ': one level is a constant image')
+  checks.check_whole(
+    'num_levels', num_levels, 2, ': one level is a constant image'
+  )
   checks.check_steepness('alpha', alpha, ': the surrogate has to follow T')
 
 

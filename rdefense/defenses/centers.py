@@ -115,7 +115,7 @@ def adaptive(num_centers: int, gamma) -> Chooser:
   Raises:
     ValueError: if num_centers < 1, gamma < 0 or gamma is infinite.
   """
-  checks.whole('num_centers', num_centers, 1)
+  checks.check_whole('num_centers', num_centers, 1)
   checks.check_at_least('gamma', gamma, 0, ': 0 is uniform')
   if not isinstance(gamma, jax.core.Tracer) and not np.isfinite(gamma):
     raise ValueError(f'gamma={gamma} must be finite: it multiplies zeros.')
@@ -142,7 +142,7 @@ def kmeans_pp(num_centers: int) -> Chooser:
   References:
     Arthur, Vassilvitskii, k-means++: the advantages of careful seeding, 2007.
   """
-  checks.whole('num_centers', num_centers, 1)
+  checks.check_whole('num_centers', num_centers, 1)
 
   def log_weight(square: Array) -> Array:  # uniform where all weights are 0
     return jnp.where(square.max() > 0, jnp.log(square), 0.0)
@@ -169,7 +169,7 @@ def iterated_kmeans(num_centers: int, num_iterations: int) -> Chooser:
   Raises:
     ValueError: if num_centers < 1 or num_iterations < 1.
   """
-  checks.whole(
+  checks.check_whole(
     'num_iterations', num_iterations, 1, ': without one it is kmeans_pp'
   )
   start = kmeans_pp(num_centers)
@@ -238,5 +238,5 @@ def _sequence(key: Key, samples: Array, num_centers: int, log_weight) -> Array:
 
 
 def _check_sampling(num_samples: int, tau) -> None:
-  checks.whole('num_samples', num_samples, 1, ': centres need some')
+  checks.check_whole('num_samples', num_samples, 1, ': centres need some')
   checks.check_noise('tau', tau)

@@ -83,7 +83,9 @@ def grid(levels: int, channels: int) -> Codebook:
 
 def check_num_codes(num_codes: int, available: int | None = None) -> None:
   """Refuses fewer than 2 codes, or more than the distinct colours."""
-  checks.whole('num_codes', num_codes, 2, ': one code makes all images equal')
+  checks.check_whole(
+    'num_codes', num_codes, 2, ': one code makes all images equal'
+  )
   if available is not None and num_codes > available:
     raise ValueError(
       f'num_codes={num_codes} exceeds the {available} distinct colours to '

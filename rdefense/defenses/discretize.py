@@ -138,7 +138,9 @@ def binning(num_levels: int, alpha=10.0) -> Defense:
   Raises:
     ValueError: unless 2 <= num_levels <= 256 and alpha is positive and finite.
   """
-  checks.whole('num_levels', num_levels, 2, ': one level is a constant image')
+  checks.check_whole(
+    'num_levels', num_levels, 2, ': one level is a constant image'
+  )
   if num_levels > 256:
     raise ValueError(
       f'num_levels={num_levels} exceeds the 256 levels of 8-bit images.'
@@ -182,7 +184,7 @@ def thermometer(num_levels: int) -> Defense:
     resist adversarial examples, ICLR 2018 (complemented: here bright pixels
     have more ones).
   """
-  checks.whole('num_levels', num_levels, 2)
+  checks.check_whole('num_levels', num_levels, 2)
 
   def ramp(x: Array) -> Array:
     levels = jnp.arange(num_levels, dtype=x.dtype)

@@ -87,7 +87,7 @@ def _hats(length: int, size: int, method: str) -> np.ndarray:
 
 
 def _check_resize(size: int, method: str) -> None:
-  checks.whole('size', size, 1)
+  checks.check_whole('size', size, 1)
   checks.check_choice('method', method, METHODS)
 
 

@@ -97,7 +97,7 @@ def medoids(
   colors = coerce_colors(colors)
   check_num_codes(num_codes, len(colors.counts))
   check_norm(norm)
-  checks.whole('num_restarts', num_restarts, 1)
+  checks.check_whole('num_restarts', num_restarts, 1)
   if not num_codes <= num_candidates <= num_points:
     raise ValueError(
       f'num_candidates={num_candidates}, expected from num_codes={num_codes} '

@@ -58,7 +58,7 @@ def resize_padding(
       [0, 1].
   """
   last = high if inclusive else high - 1  # the largest side drawn
-  checks.whole('low', low, 1)
+  checks.check_whole('low', low, 1)
   if low > last:
     raise ValueError(
       f'low={low} and high={high} leave no side to draw: high is '

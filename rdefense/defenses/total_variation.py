@@ -76,7 +76,7 @@ def total_variation(
     ValueError: unless num_steps >= 1, step_size > 0, weight >= 0 and alpha is
       positive and finite.
   """
-  checks.whole('num_steps', num_steps, 1)
+  checks.check_whole('num_steps', num_steps, 1)
   checks.check_positive('step_size', step_size)
   checks.check_at_least(
     'weight', weight, 0, ': a negative weight adds variation'

@@ -146,8 +146,8 @@ def inception_resnet_v2(
   Raises:
     ValueError: on a size below 75, or less than one block of a kind.
   """
-  checks.whole('size', size, 75, ': the last layers would be empty')
+  checks.check_whole('size', size, 75, ': the last layers would be empty')
   for count in num_blocks:
-    checks.whole('num_blocks', count, 1, ' of each kind')
+    checks.check_whole('num_blocks', count, 1, ' of each kind')
   network = classifier(_Net(num_classes, num_blocks), num_classes)
   return preprocessed(network, size, scale=2 / 255, zero=127.5)

@@ -161,7 +161,7 @@ def mobilenet_edgetpu(
 
 
 def _of_size(net: Architecture, num_classes: int, size: int) -> Classifier:
-  checks.whole('size', size, 1)
+  checks.check_whole('size', size, 1)
   return mobilenet(net._replace(size=size), num_classes)
 
 

@@ -148,6 +148,6 @@ def wide_resnet(
   (['batch_stats', 'params'], (10,))
   """
   checks.check_choice('dtype', dtype, _DTYPES)
-  checks.whole('width', width, 1, ': channels, in sixteens')
-  checks.whole('units', units, 1, ' in a stage')
+  checks.check_whole('width', width, 1, ': channels, in sixteens')
+  checks.check_whole('units', units, 1, ' in a stage')
   return classifier(_Net(num_classes, width, units, dtype, remat), num_classes)

@@ -46,7 +46,7 @@ def attacker(
   Raises:
     ValueError: if the recipe takes no step.
   """
-  checks.whole('num_steps', recipe.num_steps, 1, ' to attack')
+  checks.check_whole('num_steps', recipe.num_steps, 1, ' to attack')
 
   def make_attack(operands):
     params, eps = operands
