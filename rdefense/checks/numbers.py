@@ -100,6 +100,6 @@ def check_whole(name: str, value, least: int = 0, hint: str = '') -> int:
   try:
     number = operator.index(value)
   except TypeError:
-    raise ValueError(f'{name}={value} must be a whole number.') from None
+    raise ValueError(f'{name}={value!r} must be a whole number.') from None
   check_at_least(name, number, least, hint)
   return number
