@@ -26,7 +26,7 @@ from experiments.publish import Entry
 from experiments.running import program
 from rdefense import data, provenance
 from rdefense.data.sources import data_directory
-from rdefense.defenses import density, medoids
+from rdefense.defenses import costs, density, means, medoids
 from rdefense.defenses.codebooks import Codebook
 from rdefense.defenses.colors import (
   Colors,
@@ -138,8 +138,8 @@ def many_codes(colors: Colors, num_codes: int) -> dict[str, Figure]:
     time.perf_counter() - begin, 'at most 300 on two cores', 's'
   )
   ours = book.provenance['cost']['mean']
-  rival = medoids.means(jax.random.key(_SEED), colors, num_codes)
-  theirs = medoids.cost(colors, snapped(colors, rival.codes)).mean
+  rival = means.means(jax.random.key(_SEED), colors, num_codes)
+  theirs = costs.cost(colors, snapped(colors, rival.codes)).mean
   found['medoids/mean_cost'] = Figure(
     ours, f"{theirs:.6g}, k-means' codes snapped to pixels", 'l1 in [0, 1]'
   )

@@ -8,7 +8,7 @@ import numpy as np
 
 from rdefense import defenses
 from rdefense.builders.choices import unknown
-from rdefense.defenses import base, codebooks, density, medoids
+from rdefense.defenses import base, codebooks, density, means, medoids
 from rdefense.defenses.codebooks import Codebook
 
 __all__ = ['WITH_CODEBOOK', 'codebook', 'defend', 'kind']
@@ -72,7 +72,7 @@ def _fitted(config: Mapping[str, Any], images: np.ndarray) -> Codebook:
       return medoids.medoids(key, images, config['num_codes'], config['norm'])
     case 'means':
       key = jax.random.key(config['seed'])
-      return medoids.means(key, images, config['num_codes'])
+      return means.means(key, images, config['num_codes'])
     case 'grid':
       return codebooks.grid(config['num_codes'], images.shape[-1])
   raise unknown('codebook', config['name'], _CODEBOOKS)

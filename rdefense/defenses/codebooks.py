@@ -4,7 +4,8 @@ A `Codebook` says its codes, how many pixels each has and how it was made. It
 lives in one `.npz` file. The fitters, all on the host in NumPy:
 
   density.density            the densest pixels, each clearing its surroundings
-  medoids.medoids, .means    least sum of distances to the nearest code
+  medoids.medoids            pixels of the least sum of distances to the nearest
+  means.means                centres of the least sum of squared distances
   grid                       {t / (levels - 1)}^channels, whatever the data
 
 >>> grid(3, 1).codes.ravel().tolist()
@@ -20,6 +21,7 @@ import zipfile
 import zlib
 
 from etils.epath import Path
+import jax
 import numpy as np
 
 from rdefense import checks, files
@@ -29,6 +31,7 @@ __all__ = [
   'Codebook',
   'check_num_codes',
   'grid',
+  'key_words',
   'load',
   'make_provenance',
   'save',
@@ -91,6 +94,16 @@ def check_num_codes(num_codes: int, available: int | None = None) -> None:
       f'num_codes={num_codes} exceeds the {available} distinct colours to '
       'choose from: ask for fewer codes or pass more images'
     )
+
+
+def key_words(key: jax.Array) -> list[int]:
+  """What a key says, fit for JSON and as a seed of NumPy's generators.
+
+  >>> key_words(jax.random.key(7))
+  [0, 7]
+  """
+  checks.check_key(key)
+  return np.asarray(jax.random.key_data(key)).ravel().tolist()
 
 
 def make_provenance(

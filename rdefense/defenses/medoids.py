@@ -1,9 +1,7 @@
-"""Codebooks that minimise a sum of distances from pixels to their nearest code.
+"""Codebooks of the pixels with the least total distance to all the others.
 
   medoids            argmin over k pixels c of  sum_p min_c ||p - c||
   medoids_exact_1d   the same for one channel, by dynamic programming: the truth
-  means              argmin over any k points of sum_p min_c ||p - c||_2^2
-  cost               the sum itself, always over all pixels
 
 >>> images = np.array([0, 0, 0, 9, 9, 8, 7], np.uint8).reshape(1, 1, 7, 1)
 >>> book = medoids(jax.random.key(0), images, num_codes=2)
@@ -21,25 +19,13 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from rdefense import checks
-from rdefense.defenses.codebooks import Codebook, check_num_codes
+from rdefense.defenses.codebooks import Codebook, check_num_codes, key_words
 from rdefense.defenses.colors import Colors, coerce_colors, pixel_units
-from rdefense.defenses.costs import (
-  METRICS,
-  Cost,
-  check_norm,
-  cost,
-  nearest_codebook,
-)
+from rdefense.defenses.costs import METRICS, check_norm, nearest_codebook
 from rdefense.defenses.refinement import assign, refine
 from rdefense.defenses.swaps import sample, swap
 
-__all__ = [
-  'Cost',
-  'cost',
-  'means',
-  'medoids',
-  'medoids_exact_1d',
-]
+__all__ = ['medoids', 'medoids_exact_1d']
 
 
 def medoids(
@@ -103,7 +89,7 @@ def medoids(
       f'num_candidates={num_candidates}, expected from num_codes={num_codes} '
       f'to num_points={num_points}: codes are chosen among the candidates'
     )
-  rng = _generator(key)
+  rng = np.random.default_rng(key_words(key))
   fits = []
   for _ in range(num_restarts):
     rows, weights = np.arange(len(colors.counts)), colors.counts
@@ -130,7 +116,7 @@ def medoids(
     num_candidates=num_candidates,
     num_points=num_points,
     num_rounds=num_rounds,
-    key=_key_words(key),
+    key=key_words(key),
   )
 
 
@@ -197,73 +183,3 @@ def medoids_exact_1d(colors: Colors | np.ndarray, num_codes: int) -> Codebook:
     'medoids_exact_1d',
     num_codes=int(num_codes),
   )
-
-
-def means(
-  key: jax.Array,
-  colors: Colors | np.ndarray,
-  num_codes: int,
-  num_restarts: int = 1,
-  num_points: int = 2**18,
-) -> Codebook:
-  """Codes at the centres of scikit-learn's weighted k-means.
-
-  Looks for argmin over codes of sum_p min_c ||p - c||_2^2.
-
-  Args:
-    key: from `jax.random.key`; the result is a function of it.
-    colors: `Colors`, or images `[N, H, W, C]` uint8.
-    num_codes: at least 2, at most the number of distinct colours.
-    num_restarts: k-means++ starts, of which the best is kept.
-    num_points: with more distinct colours than this, k-means sees a weighted
-      sample of about this many; the cost is on all pixels all the same.
-
-  Returns:
-    The codebook, in lexicographic order; `counts` are the pixels nearest to
-    each code, and the cost on record is the unsquared l_2 distance.
-
-  Raises:
-    ValueError: for an argument out of range.
-
-  >>> images = np.uint8([0, 2, 100, 104]).reshape(1, 2, 2, 1)
-  >>> book = means(jax.random.key(0), images, 2)
-  >>> np.rint(255 * book.codes).ravel().tolist()
-  [1.0, 102.0]
-  """
-  # Imported here: scikit-learn takes a second that other fitters need not pay.
-  from sklearn.cluster import KMeans
-
-  colors = coerce_colors(colors)
-  check_num_codes(num_codes, len(colors.counts))
-  if num_restarts < 1 or num_points < num_codes:
-    raise ValueError(
-      f'num_restarts={num_restarts} and num_points={num_points}, expected at '
-      f'least 1 and num_codes={num_codes}'
-    )
-  rng = _generator(key)
-  rows, weights = np.arange(len(colors.counts)), colors.counts
-  if len(rows) > num_points:
-    rows, weights = sample(rng, colors.counts, num_points)
-  model = KMeans(
-    num_codes, n_init=num_restarts, random_state=int(rng.integers(2**31))
-  ).fit(colors.values[rows].astype(np.float64), sample_weight=weights)
-  centres = model.cluster_centers_[np.lexsort(model.cluster_centers_.T[::-1])]
-  return nearest_codebook(
-    colors,
-    pixel_units(centres),
-    'l2',
-    'means',
-    num_codes=int(num_codes),
-    num_restarts=num_restarts,
-    num_points=num_points,
-    key=_key_words(key),
-  )
-
-
-def _key_words(key: jax.Array) -> list[int]:
-  checks.check_key(key)
-  return np.asarray(jax.random.key_data(key)).ravel().tolist()
-
-
-def _generator(key: jax.Array) -> np.random.Generator:
-  return np.random.default_rng(_key_words(key))

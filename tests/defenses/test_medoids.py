@@ -12,7 +12,7 @@ import pytest
 from scipy import spatial
 from scipy.spatial import distance
 
-from rdefense.defenses import medoids
+from rdefense.defenses import costs, means, medoids
 from rdefense.defenses.colors import (
   colors_from_histogram,
   pixel_units,
@@ -120,14 +120,6 @@ def test_medoids_of_grey_datasets(request, name, top):
     assert book.provenance['cost'] == exact.provenance['cost']
 
 
-@pytest.mark.slow  # decodes 60,000 images
-def test_means_of_mnist(mnist):
-  book = medoids.means(jax.random.key(0), mnist, 2)
-  # The published figures have four decimals.
-  np.testing.assert_allclose(book.codes[:, 0], [0.0121, 0.8756], atol=5e-5)
-  assert book.counts.sum() == 60_000 * 784
-
-
 @pytest.mark.parametrize('norm', sorted(METRICS))
 def test_sampled_search_is_close_to_the_exhaustive_one(blobs, norm):
   whole = medoids.medoids(jax.random.key(0), blobs, 25, norm)
@@ -158,28 +150,6 @@ def test_medoids_are_a_function_of_the_key_and_the_multiset(blobs):
       assert book.provenance == books[0].provenance
 
 
-def test_means_are_close_to_a_local_optimum(blobs):
-  book = medoids.means(jax.random.key(0), blobs, 25, num_restarts=3)
-  near = distance.cdist(book.codes, blobs.values / 255).argmin(0)
-  for code in range(25):
-    own = near == code
-    # scikit-learn stops once centres move little.
-    np.testing.assert_allclose(
-      np.average(blobs.values[own] / 255, axis=0, weights=blobs.counts[own]),
-      book.codes[code],
-      atol=1e-3,
-    )
-    assert book.counts[code] == blobs.counts[own].sum()
-
-
-def test_means_on_a_sample_are_costed_on_all(blobs):
-  book = medoids.means(jax.random.key(0), blobs, 10, num_points=100)
-  assert book.counts.sum() == blobs.counts.sum() == 20_000
-  assert book.provenance['cost']['total'] == pytest.approx(
-    medoids.cost(blobs, book.codes, 'l2').total
-  )
-
-
 @pytest.mark.slow
 def test_cifar_medoids_beat_snapped_means(cifar):
   start = time.perf_counter()
@@ -187,10 +157,10 @@ def test_cifar_medoids_beat_snapped_means(cifar):
   # The promise is for two cores.
   assert time.perf_counter() - start < 300
   assert book.counts.sum() == 51_200_000
-  centres = 255 * medoids.means(jax.random.key(0), cifar, 300).codes
+  centres = 255 * means.means(jax.random.key(0), cifar, 300).codes
   near = spatial.cKDTree(cifar.values).query(centres.astype(float))[1]
   snapped = np.unique(cifar.values[near], axis=0)
-  rival = medoids.cost(cifar, pixel_units(snapped))
+  rival = costs.cost(cifar, pixel_units(snapped))
   assert book.provenance['cost']['mean'] < rival.mean
   assert book.provenance['cost']['mean'] < 0.0502
 
@@ -200,7 +170,6 @@ def test_cifar_medoids_beat_snapped_means(cifar):
   [
     (lambda key, c: medoids.medoids(key, c, 1), 'num_codes=1'),
     (lambda key, c: medoids.medoids(key, c, 5), 'num_codes=5 exceeds the 4'),
-    (lambda key, c: medoids.means(key, c, 5), 'num_codes=5 exceeds the 4'),
     (lambda key, c: medoids.medoids_exact_1d(c, 5), 'num_codes=5 exceeds'),
     (lambda key, c: medoids.medoids(key, c, 2, 'l3'), "norm='l3'"),
     (
