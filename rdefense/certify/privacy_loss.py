@@ -22,9 +22,7 @@ pixels.) Values whose one end dominates the other are convolved all at once, by
 Fourier transform, and so is everything in images of very many pixels, under
 the dominating pairs.
 
-Curves live on a grid of l, where each loss is split between its neighbours such
-that both its masses stay, which can only raise delta. What transforms round,
-and what wraps around the grid, is bounded and added.
+Curves live on a grid of l (`loss_grids`), which can only raise delta.
 
 >>> import numpy as np
 >>> from rdefense.certify.cells import cells
@@ -35,45 +33,23 @@ and what wraps around the grid, is bounded and added.
 
 References:
   Zhu, Dong, Wang, Optimal accounting of differential privacy via
-  characteristic function, 2021, https://arxiv.org/abs/2106.08567; Doroshenko,
-  Ghazi, Kamath, Kumar, Manurangsi, Connect the dots: tighter discrete
-  approximations of privacy loss distributions, 2022,
-  https://arxiv.org/abs/2207.04380 (the splitting).
+  characteristic function, 2021, https://arxiv.org/abs/2106.08567.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from rdefense.certify import loss_grids
 from rdefense.certify.cells import Cells
 from rdefense.certify.trade_offs import Pairs, sides
 
 __all__ = ['least_event']
 
-_NUM_BINS = 2**13
 _MAX_STEPS = 5000  # of the dynamic program, pixels of an image
 _AT_ONCE = 32  # images, against memory
 _WIDTHS = 4  # of grids, from one to twice as wide
 _USEFUL = 25.0  # losses l, from minus this to this
-_SANE = 600.0  # losses whose exponentials are normal numbers
-_TILTS = np.geomspace(2, 600, 40)  # of Chernoff's bound, at half a window
-_UNIT = 2.0**-52
-
-
-class _Losses(NamedTuple):
-  """Distributions of privacy losses on a grid, one a row."""
-
-  mass: np.ndarray  # [R, bins], float64: from loss -window / 2 upwards
-  endless: np.ndarray  # [R], mass of an infinite loss, and what is in doubt
-  window: float
-
-
-class _Transforms(NamedTuple):
-  """What sums of losses need of each row, computed once."""
-
-  spectra: np.ndarray  # [R, bins / 2 + 1]: logarithms, loss 0 first
-  moments: np.ndarray  # [2, R, tilts]: of exp(t loss), exp(-t loss), likewise
-  finite: np.ndarray  # [R]: logarithms of the mass that is not endless
 
 
 class _Kinds(NamedTuple):
@@ -84,14 +60,6 @@ class _Kinds(NamedTuple):
   strong: Pairs
   weak: Pairs
   hull: Pairs
-
-
-class _Atoms(NamedTuple):
-  """The few masses of one pixel value."""
-
-  places: np.ndarray  # in steps of the grid
-  masses: np.ndarray
-  endless: float
 
 
 def least_event(cells: Cells, shares: np.ndarray) -> np.ndarray:
@@ -126,26 +94,35 @@ def _least(
 ) -> np.ndarray:
   """Of images `[N, V]` whose losses fit a grid of the same width."""
   at_once = kinds.at_once
-  transforms = _transforms(_on_grid(_rows(kinds.hull, at_once), window))
+  transforms = loss_grids.transforms(
+    loss_grids.on_grid(_rows(kinds.hull, at_once), window)
+  )
   slowly = np.flatnonzero(~at_once)
   slowly = slowly[np.argsort(kinds.likeliest[slowly], kind='stable')]
   options = [
     (
       v,
-      [_atoms(_rows(side, [v]), window) for side in (kinds.strong, kinds.weak)],
+      [
+        loss_grids.atoms(_rows(side, [v]), window)
+        for side in (kinds.strong, kinds.weak)
+      ],
     )
     for v in slowly
   ]
-  useful = np.abs(_grid(window)) <= _USEFUL
-  slopes = np.exp(-_grid(window)[useful])
+  useful = np.abs(loss_grids.points(window)) <= _USEFUL
+  slopes = np.exp(-loss_grids.points(window)[useful])
   found = np.zeros(shares.shape)
   for begin in range(0, len(found), _AT_ONCE):
     some = counts[begin : begin + _AT_ONCE]
-    deltas = _deltas(_composed(some[:, at_once], transforms, window))
+    deltas = loss_grids.deltas(
+      loss_grids.composed(some[:, at_once], transforms, window)
+    )
     for image, delta in enumerate(deltas, begin):
       for value, pairs in options:
         for _ in range(int(counts[image, value])):
-          delta = np.maximum(*(_convolved(delta, pair) for pair in pairs))
+          delta = np.maximum(
+            *(loss_grids.convolved(delta, pair) for pair in pairs)
+          )
       delta = delta[useful] * (1 + 1e-10) + 1e-12  # float64 sums of positives
       gain = slopes * (shares[image][:, None] - delta)
       found[image] = np.maximum(gain.max(-1), 0.0)
@@ -154,10 +131,6 @@ def _least(
 
 def _rows(pairs: Pairs, chosen) -> Pairs:
   return Pairs(*(masses[chosen] for masses in pairs))
-
-
-def _grid(window: float) -> np.ndarray:
-  return (np.arange(_NUM_BINS) - _NUM_BINS // 2) * (window / _NUM_BINS)
 
 
 def _windows(counts: np.ndarray, pairs: Pairs) -> np.ndarray:
@@ -176,92 +149,3 @@ def _windows(counts: np.ndarray, pairs: Pairs) -> np.ndarray:
   largest = np.where(counts > 0, np.abs(loss).max(-1), 1e-3).max(-1)
   wide = np.maximum(worth, 4 * np.maximum(largest, 1e-3))
   return 2.0 ** (np.ceil(_WIDTHS * np.log2(wide)) / _WIDTHS)
-
-
-def _on_grid(pairs: Pairs, window: float) -> _Losses:
-  """Losses of pairs, split between the neighbours on the grid.
-
-  A mass p at loss a + r, between a and a + h, becomes p expm1(-r) / expm1(-h)
-  at a + h and the rest at a: both laws keep their masses.
-  """
-  step = window / _NUM_BINS
-  p, q = pairs
-  endless = (p > 0) & (q == 0)
-  finite = np.where(endless, 0.0, p)
-  with np.errstate(divide='ignore', invalid='ignore'):
-    loss = np.where(finite > 0, np.log(finite) - np.log(q), 0.0)
-  place = np.floor(loss / step).astype(int)
-  rest = np.clip(loss - place * step, 0.0, step)
-  above = finite * np.expm1(-rest) / np.expm1(-step)
-  mass = np.zeros((len(p), _NUM_BINS))
-  row = np.arange(len(p))[:, None]
-  np.add.at(mass, (row, place + _NUM_BINS // 2), finite - above)
-  np.add.at(mass, (row, place + _NUM_BINS // 2 + 1), above)
-  return _Losses(mass, np.where(endless, p, 0.0).sum(-1), window)
-
-
-def _atoms(pairs: Pairs, window: float) -> _Atoms:
-  rows = _on_grid(pairs, window)
-  (places,) = np.nonzero(rows.mass[0])
-  masses = rows.mass[0, places]
-  return _Atoms(places - _NUM_BINS // 2, masses, float(rows.endless[0]))
-
-
-def _convolved(delta: np.ndarray, atoms: _Atoms) -> np.ndarray:
-  """delta with one pixel more; beyond the grid it is bounded by its ends."""
-  size, reach = len(delta), np.abs(atoms.places).max(initial=1)
-  longer = np.concatenate([np.ones(reach), delta, np.full(reach, delta[-1])])
-  total = np.full(size, atoms.endless)
-  for place, mass in zip(atoms.places, atoms.masses, strict=True):
-    total += mass * longer[reach - place : reach - place + size]
-  return np.minimum(total, 1.0)
-
-
-def _transforms(losses: _Losses) -> _Transforms:
-  centred = np.roll(losses.mass, -(_NUM_BINS // 2), -1)
-  exponent = np.outer(_grid(losses.window), _TILTS / (losses.window / 2))
-  with np.errstate(divide='ignore'):
-    moments = [np.log(losses.mass @ np.exp(s * exponent)) for s in (1, -1)]
-  finite = np.log1p(-np.minimum(losses.endless, 1 - _UNIT))
-  spectra = np.log(np.fft.rfft(centred) + 1e-300)
-  return _Transforms(spectra, np.stack(moments), finite)
-
-
-def _composed(counts: np.ndarray, rows: _Transforms, window: float) -> _Losses:
-  """The sum of independent losses, `counts[n, r]` of row r: N rows."""
-  spectrum = np.exp(counts @ rows.spectra)
-  mass = np.roll(np.fft.irfft(spectrum, _NUM_BINS), _NUM_BINS // 2, -1)
-  # What each entry of the spectrum may be off by; by Parseval the sum of the
-  # masses' errors is at most sqrt(bins) times their root mean square.
-  number = counts.sum(-1, keepdims=True)
-  relative = 8 * _UNIT * (counts @ (np.abs(rows.spectra) + 4))
-  rough = np.abs(spectrum) * relative + 32 * _UNIT * (number + 2)
-  rounding = np.sqrt(_NUM_BINS * (rough**2).mean(-1))
-  summing = 4 * _UNIT * (_NUM_BINS + 4 * number[:, 0])
-  doubt = rounding + summing + _wrapped(counts, rows)
-  endless = 1 - np.exp(counts @ rows.finite) + doubt
-  return _Losses(np.maximum(mass, 0.0), np.minimum(endless, 1.0), window)
-
-
-def _wrapped(counts: np.ndarray, rows: _Transforms) -> np.ndarray:
-  """Chernoff's bound on the mass of sums that lie outside the grid."""
-  with np.errstate(invalid='ignore'):
-    bounds = counts @ rows.moments - _TILTS
-  return np.exp(np.minimum(np.nan_to_num(bounds, nan=0.0), 0)).min(-1).sum(0)
-
-
-def _deltas(losses: _Losses) -> np.ndarray:
-  """sum max(0, P - e^l Q) at every l of the grid: `[R, bins]`.
-
-  The sum is over the losses above l. Where e^l leaves float64 it is bounded by
-  that of P alone, and what Q has there counts for nothing elsewhere.
-  """
-  sane = np.abs(_grid(losses.window)) < _SANE
-  weight = np.exp(np.where(sane, _grid(losses.window), 0.0))
-  scaled = np.where(sane, losses.mass / weight, 0.0)
-  after, later = (
-    np.cumsum(each[:, ::-1], -1)[:, ::-1] - each
-    for each in (losses.mass, scaled)
-  )
-  above = np.where(sane, np.maximum(after - weight * later, 0.0), after)
-  return np.minimum(above + losses.endless[:, None], 1.0)
