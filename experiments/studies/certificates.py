@@ -2,14 +2,14 @@
 
 Settings behind a codebook: certified, refuted, undecided, lower bounds of the
 share of all images, paper A's Table IV and Figure 4. Randomised settings:
-`experiments.studies.votes`.
+`experiments.studies.votes` finds them, `votes_report` shows them.
 """
 
 from etils.epath import Path
 
 from configs.paper.published import TABLE_IV
 from experiments import publish
-from experiments.studies import votes
+from experiments.studies import votes, votes_report
 from rdefense import caveats, counting, pages, plots
 from rdefense.certify import statistics
 from rdefense.certify.decide import STATUS
@@ -71,7 +71,7 @@ def write_report(workdir, results) -> Path:
     figures['certificates_curves'] = png
     caption = 'Certified shares, their 99% bounds, accuracy under attack'
     blocks.append(('figure', 'certificates_curves', png, caption))
-  randomised, pictures = votes.blocks(
+  randomised, pictures = votes_report.blocks(
     results['voted'], results['config']['certify']['curves'], unit
   )
   blocks += randomised + pages.how_it_was_made(results)
