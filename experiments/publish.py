@@ -20,6 +20,7 @@ from configs.paper.published import PUBLISHED
 from experiments.published import pictures
 from experiments.published.page import render
 from experiments.published.results import (
+  GAIN,
   Entry,
   prefix,
   published_key,
@@ -106,7 +107,7 @@ def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:
   }
   found = {key: entry(results, tally) for key, tally in tallies.items()}
   found |= {
-    f'gain/{prefix}/{setting}/{condition}': _of_gain(results, judged['gain'])
+    f'{GAIN}{prefix}/{setting}/{condition}': _of_gain(results, judged['gain'])
     for setting, about_setting in results['settings'].items()
     for condition, judged in about_setting['conditions'].items()
     if 'gain' in judged and judged['in_table']
@@ -122,11 +123,12 @@ def entries(results: Mapping[str, Any], prefix: str) -> dict[str, Entry]:
 
 def _of_gain(results, gain: Mapping[str, Any]) -> Entry:
   fields = {**gain, 'percent': gain['points']}
-  changed = f'{gain["gained"]:,} gained, {gain["lost"]:,} lost'
-  return entry(results, fields)._replace(
-    unit='points',
-    target=f'{gain["instead_of"]} {gain["condition"]}: {changed}',
-  )
+  held = {
+    'against': f'{gain["instead_of"]}/{gain["condition"]}',
+    'gained': gain['gained'],
+    'lost': gain['lost'],
+  }
+  return entry(results, fields)._replace(unit='points', gain=held)
 
 
 def _of_images(results, here: int, official: int) -> Entry:

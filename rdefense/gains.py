@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rdefense import checks, counting
+from rdefense import checks
+from rdefense.certify import statistics
 
-__all__ = ['Gain', 'blocks', 'gain']
+__all__ = ['Gain', 'blocks', 'gain', 'of_counts']
 
 
 class Gain(NamedTuple):
@@ -42,15 +43,10 @@ def gain(
 ) -> Gain:
   """The difference of two shares of the same examples, with a sound interval.
 
-  With q the probability that a verdict changes and p that it then is a gain,
-  the difference is q (2 p - 1). Exact Clopper-Pearson intervals of both hold at
-  once, that of p with four fifths of the error, as it decides the sign; the
-  difference lies between the ends that they leave it.
-
   Args:
     before: `[N]`, bool, is each example right?
     after: `[N]`, bool, likewise of the same examples in the same order.
-    confidence: of the interval.
+    confidence: of the interval, as `of_counts` has it.
 
   Raises:
     ValueError: if they are empty, of two shapes or no vectors of booleans, and
@@ -63,22 +59,56 @@ def gain(
       f'before and after are {kinds[0]} and {kinds[1]}: they must be booleans '
       'of the same examples.'
     )
+  gained, lost = (after & ~before).sum(), (before & ~after).sum()
+  return of_counts(gained, lost, before.size, confidence)
+
+
+def of_counts(
+  gained: int, lost: int, total: int, confidence: float = 0.95
+) -> Gain:
+  """The same of how many examples have changed.
+
+  With q the probability that a verdict changes and p that it then is a gain,
+  the difference is q (2 p - 1). Exact Clopper-Pearson intervals of both hold at
+  once, that of p with four fifths of the error, as it decides the sign; the
+  difference lies between the ends that they leave it.
+
+  Args:
+    gained: examples that are right only after.
+    lost: examples that are right only before.
+    total: of all, changed or not, at least 1.
+    confidence: of the interval.
+
+  Raises:
+    ValueError: if a count is no whole number or more have changed than there
+      are, and on a confidence outside (0, 1).
+
+  >>> of_counts(8, 0, 100) == gain(np.arange(100) < 30, np.arange(100) < 38)
+  True
+  """
   checks.check_probability('confidence', confidence, ': write 0.95 for 95%')
-  error = 1 - confidence
-  changed = counting.tally(before != after, 1 - error / 5)
-  up = after[before != after]
-  direction = (
-    counting.tally(up, 1 - 4 * error / 5)[-2:] if up.size else (0.0, 100.0)
+  gained, lost = (
+    checks.check_whole(name, count)
+    for name, count in (('gained', gained), ('lost', lost))
   )
-  low, high = (2 * end / 100 - 1 for end in direction)
-  gained, lost = int(up.sum()), int((~up).sum())
+  checks.check_whole('total', total, 1)
+  error, changed = 1 - confidence, gained + lost
+  if changed > total:
+    raise ValueError(
+      f'gained={gained} and lost={lost} are more examples than total={total}.'
+    )
+  least, most = statistics.clopper_pearson(changed, total, 1 - error / 5)
+  direction = (0.0, 1.0)
+  if changed:
+    direction = statistics.clopper_pearson(gained, changed, 1 - 4 * error / 5)
+  low, high = (2 * end - 1 for end in direction)
   return Gain(
     gained,
     lost,
-    changed.total,
-    100 * (gained - lost) / changed.total,
-    low * (changed.low if low > 0 else changed.high),
-    high * (changed.high if high > 0 else changed.low),
+    total,
+    100 * (gained - lost) / total,
+    100 * low * (least if low > 0 else most),
+    100 * high * (most if high > 0 else least),
   )
 
 

@@ -117,3 +117,17 @@ def test_the_table_says_what_each_is_held_against():
   assert clean[1:] == ('3 gained, 1 lost of 20', 'against `bare`')
   assert attacked[2] == 'against `bare`, `eps1/b`'
   assert not list(gains.blocks({'bare': settings['bare']}))
+
+
+@pytest.mark.parametrize(
+  'counts, match',
+  [
+    ((1, 2, 2), 'lost=2 are more examples than total=2'),
+    ((-1, 0, 5), 'gained=-1'),
+    ((0, 0.5, 5), 'lost=0.5'),
+    ((0, 0, 0), 'total=0'),
+  ],
+)
+def test_counts_that_cannot_be(counts, match):
+  with pytest.raises(ValueError, match=match):
+    gains.of_counts(*counts)

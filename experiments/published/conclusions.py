@@ -1,27 +1,24 @@
 """What both papers conclude, judged by figures: theirs, and what we measured.
 
 A claim of `configs/paper/claims.py` holds, or does not, where the intervals of
-what it compares leave no doubt; otherwise its sides are not told apart. A side
-that is the best of m figures has an interval for the best of their true values,
-from m intervals that hold all at once (each at 1 - 0.05 / m, Bonferroni): of
-many close ones the luckiest proves nothing.
+what it compares (`experiments.published.sides`) leave no doubt; otherwise its
+sides are not told apart. A trend is an exact test of ranks.
 
 >>> judged(CLAIMS[0], {}).verdict
 'not measured'
 """
 
 from collections.abc import Iterable, Mapping
-import fnmatch
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from configs.paper.claims import CLAIMS, Claim, Side, Trend
+from configs.paper.claims import CLAIMS, Claim, Trend
 from configs.paper.published import PUBLISHED
 from experiments.published.cells import signed, sizes
 from experiments.published.results import published_key
-from rdefense.certify import statistics
+from experiments.published.sides import LEVEL, best, bought
 
 __all__ = ['HEADER', 'Conclusion', 'judged', 'lines']
 
@@ -35,7 +32,6 @@ HEADER = (
   'the paper',
 )
 _FEWEST = 4  # figures that a trend needs: of three, all orders are likely
-_LEVEL = 0.05  # of intervals, and of the exact one-sided test of a trend
 
 
 class Conclusion(NamedTuple):
@@ -43,15 +39,6 @@ class Conclusion(NamedTuple):
 
   sentence: str
   verdict: str
-
-
-class _Best(NamedTuple):
-  """Of a side: the difference or the figure itself, and what it is made of."""
-
-  value: float
-  low: float
-  high: float
-  sentence: str
 
 
 def lines(
@@ -99,9 +86,16 @@ def judged(
   """
   if isinstance(claim, Trend):
     return _trend(claim, found)
-  higher, lower = (_side(side, found) for side in (claim.higher, claim.lower))
+  higher, lower = (best(side, found) for side in (claim.higher, claim.lower))
   if higher is None or lower is None:
     return Conclusion('', 'not measured')
+  gain = None
+  if claim.times == 1:
+    gain = bought(claim.higher, claim.lower, found)
+  if gain is not None:
+    low, high = gain.low - claim.margin, gain.high - claim.margin
+    shares = f'{higher.share} against {lower.share}'
+    return Conclusion(f'{shares}: {gain.sentence}', _verdict(low, high))
   sentence = f'{higher.sentence} against {lower.sentence}'
   if claim.margin:
     sentence += f': {signed(higher.value - lower.value, 1)} points'
@@ -121,72 +115,6 @@ def _verdict(low: float, high: float) -> str:
   return 'does not hold' if high < 0 else 'not told apart'
 
 
-def _side(side: Side, found) -> _Best | None:
-  best = _best(side.best, found, side.worst)
-  if not side.less or best is None:
-    return best
-  less = _best(side.less, found, side.worst)
-  if less is None:
-    return None
-  value = best.value - less.value
-  return _Best(
-    value,
-    best.low - less.high,
-    best.high - less.low,
-    f'{signed(value, 1)} points ({less.sentence} to {best.sentence})',
-  )
-
-
-def _best(patterns, found, worst: bool) -> _Best | None:
-  """The highest of all figures with such keys.
-
-  With `worst`, of all settings at their lowest.
-  """
-  keys = [
-    key
-    for pattern in patterns
-    for key in sorted(fnmatch.filter(found, pattern))
-  ]
-  if not keys:
-    return None
-  figures = [
-    (found[key]['value'], *_interval(found[key], len(keys)), _owner(key))
-    for key in keys
-  ]
-  if worst:
-    owners = dict.fromkeys(owner for *_, owner in figures)
-    figures = [
-      (*np.min([f[:3] for f in figures if f[3] == owner], axis=0), owner)
-      for owner in owners
-    ]
-  value, *_, owner = max(figures, key=lambda figure: figure[0])
-  low, high = np.max([figure[1:3] for figure in figures], axis=0)
-  interval = '' if low == high else f' [{low:.1f}, {high:.1f}]'
-  of = '' if len(figures) == 1 else f' ({owner}, best of {len(figures)})'
-  return _Best(value, low, high, f'{value:.1f}%{interval}{of}')
-
-
-def _interval(fields: Mapping[str, Any], num_figures: int):
-  """Of one of several shares; those of all of them hold at once."""
-  if num_figures == 1 or not fields.get('examples'):  # one, or a paper's
-    return fields['low'], fields['high']
-  total = fields['examples']
-  right = round(fields['value'] * total / 100)
-  ends = statistics.clopper_pearson(right, total, 1 - _LEVEL / num_figures)
-  return tuple(100 * end for end in ends)
-
-
-def _owner(key: str) -> str:
-  """What a figure is of: its codebook, its setting.
-
-  >>> _owner('mnist/density/disc_adv_pre/eps0.3/paper_a')
-  'density, disc_adv_pre'
-  >>> _owner('nips17/randmix/eps1/paper_b')
-  'randmix'
-  """
-  return ', '.join(key.split('/')[1:-2])
-
-
 def _trend(claim: Trend, found) -> Conclusion:
   there = {k: key for k, key in claim.figures.items() if key in found}
   if len(there) < _FEWEST:
@@ -199,9 +127,9 @@ def _trend(claim: Trend, found) -> Conclusion:
   rank = stats.spearmanr(order, ranks).statistic
   chances = {rise: _chance(order, ranks, rise) for rise in (True, False)}
   rise, verdict = claim.rise, 'not told apart'
-  if chances[rise] <= _LEVEL:
+  if chances[rise] <= LEVEL:
     verdict = 'holds'
-  elif chances[not rise] <= _LEVEL:
+  elif chances[not rise] <= LEVEL:
     rise, verdict = not rise, 'does not hold'
   listed = ', '.join(
     f'{k}: {v:.1f}' for k, v in zip(there, values, strict=True)

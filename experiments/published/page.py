@@ -5,7 +5,6 @@ True
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-import re
 from typing import Any
 
 from experiments.published import (
@@ -85,8 +84,10 @@ def render(
     'does not, where the intervals of both sides leave no doubt, or the exact '
     'test of a rank correlation leaves 5%. The interval of the best of several '
     'is that of the best true value, from intervals of all of them that hold '
-    'at once (Bonferroni). Where codes are compared with none under the '
-    'published attacks, the two sides are attacked differently as well.',
+    'at once (Bonferroni). What codes buy is judged by the difference on the '
+    'same images, with its interval, where that was measured of all of them, '
+    'and else by the ends of two intervals; under the published attacks both '
+    'sides are attacked differently as well.',
     _table(conclusions.HEADER, conclusions.lines(results)),
     *_pictures(results),
     '## All figures',
@@ -180,7 +181,7 @@ def _plain_row(key, entry, runs):
     f'`{name}`',
     shown(key, entry),
     _examples(entry),
-    _against(name, entry) if group == 'gain' else _target(entry),
+    _target(entry) if entry.gain is None else _held(name, entry.gain),
     str(runs.index(_run(entry)) + 1),
   )
 
@@ -191,11 +192,14 @@ def _target(entry):
   return f'{words}: **missed**' if missed else words
 
 
-def _against(name, entry):
-  """What a gain is held against: a bare setting and its condition."""
-  held = re.match(r'\S+ (\S+): ', entry.target)
-  alike = held is None or name.endswith(f'/{held[1]}')
-  return entry.target if alike else f'{entry.target}; {_OTHER_ATTACK}'
+def _held(name, gain):
+  """What a gain is held against, a bare setting and its condition; images."""
+  setting, _, condition = gain['against'].partition('/')
+  told = (
+    f'{setting} {condition}: {gain["gained"]:,} gained, {gain["lost"]:,} lost'
+  )
+  alike = name.endswith(f'/{condition}')
+  return told if alike else f'{told}; {_OTHER_ATTACK}'
 
 
 def _examples(entry):

@@ -16,11 +16,12 @@ the density codebook of two codes being the default and left out:
 
 from collections.abc import Mapping
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rdefense.report import Published
 
 __all__ = [
+  'GAIN',
   'Entry',
   'is_discretized',
   'order',
@@ -31,6 +32,7 @@ __all__ = [
   'split',
 ]
 
+GAIN = 'gain/'  # before the key of a figure: what the defense buys of it
 _PLAIN = ('nat_pre', 'adv_pre')
 # Paper B's: models behind defenses that have no codebook.
 _FILTERED = (
@@ -67,6 +69,7 @@ class Entry(NamedTuple):
   date: str
   unit: str
   target: str = ''  # what it is held against, where no paper prints a figure
+  gain: Mapping[str, Any] | None = None  # of one: against, gained, lost
 
 
 def shortened(commit: str) -> str:
@@ -96,7 +99,11 @@ def published_key(key: str) -> str:
   'mnist/density/disc_adv_pre/eps0.3/paper_a'
   >>> published_key('mnist/medoids/adv_pre/clean')
   'mnist/adv_pre/clean'
+  >>> published_key('gain/mnist/disc_nat_re/clean')
+  'gain/mnist/density/disc_nat_re/clean'
   """
+  if key.startswith(GAIN):
+    return GAIN + published_key(key.removeprefix(GAIN))
   dataset, codebook, setting, condition = split(key)
   if setting in _PLAIN + _FILTERED:
     return f'{dataset}/{setting}/{condition}'

@@ -80,11 +80,11 @@ def test_a_code_that_is_not_there_is_none():
 
 def test_a_gain_under_two_attacks_says_so():
   gain = ENTRY._replace(value=3.0, low=1.0, high=5.0, unit='points')
-  held = 'nat_pre eps8/{}: 31 gained, 0 lost'
+  held = 'nat_pre eps8/{}: 1,031 gained, 0 lost'
   text = page(
     {
       f'gain/gtsrb/disc_nat_pre/eps8/{own}': gain._replace(
-        target=held.format(other)
+        gain={'against': f'nat_pre/eps8/{other}', 'gained': 1031, 'lost': 0}
       )
       for own, other in (('adaptive', 'adaptive'), ('paper_a', 'pgd40'))
     }
