@@ -91,7 +91,7 @@ def of_counts(
     checks.check_whole(name, count)
     for name, count in (('gained', gained), ('lost', lost))
   )
-  checks.check_whole('total', total, 1)
+  checks.check_whole('total', total, 1, ': no example was counted')
   error, changed = 1 - confidence, gained + lost
   if changed > total:
     raise ValueError(
