@@ -48,8 +48,10 @@ __all__ = [
   'triangle',
 ]
 
-# More than float32 errs by, in distances of pixels in [0, 1], in both of two.
+# More than float32 errs by, in distances of pixels in [0, 1] of up to three
+# channels, in both of two; and how that grows with channels, as sums do.
 _DOUBT = 4e-6
+_GROWTH = {'linf': 0.0, 'l2': 1.5, 'l1': 2.0}
 
 
 class Box(NamedTuple):
@@ -97,7 +99,7 @@ def triangle(x, codes, eps, norm: str = 'linf') -> Array:
   num_channels = x.shape[-1]
   longest = {'linf': 1.0, 'l1': num_channels, 'l2': math.sqrt(num_channels)}
   distance = channel_distance(x, codes, norm)
-  reach = 2 * longest[norm] * eps + _DOUBT
+  reach = 2 * longest[norm] * eps + _doubt(num_channels, norm)
   return distance <= distance.min(-1, keepdims=True) + reach
 
 
@@ -130,17 +132,27 @@ def reachable(x, codes, eps, norm: str = 'linf') -> Array:
 def _unbeaten(x: Array, codes: Array, eps, norm: str) -> Array:
   low, high = jnp.clip(x - eps, 0, 1), jnp.clip(x + eps, 0, 1)
   gap = {'linf': _least_gap_linf, 'l2': _least_gap_l2, 'l1': _least_gap_l1}
+  doubt = _doubt(x.shape[-1], norm)
 
   def one_code(code: Array) -> Array:
     def beaten(any_so_far: Array, other: Array):
       least = gap[norm](low, high, code, other)
-      return any_so_far | (least > _DOUBT), None
+      return any_so_far | (least > doubt), None
 
     start = jnp.zeros(x.shape[:-1], bool)
     return ~jax.lax.scan(beaten, start, pixels)[0]
 
   pixels = codes[:, None, None, :]
   return jnp.moveaxis(jax.lax.map(one_code, pixels), 0, -1)
+
+
+def _doubt(num_channels: int, norm: str) -> float:
+  """More than two distances err by, and their difference.
+
+  A sum of C terms of at most 1 errs by C roundings of numbers up to C; of
+  squares, the root of which is at most sqrt(C), by half as much over that.
+  """
+  return _DOUBT * max(1.0, num_channels / 3) ** _GROWTH[norm]
 
 
 def _least_gap_l2(low: Array, high: Array, code: Array, other: Array) -> Array:
@@ -202,13 +214,13 @@ def from_bytes(x, codes, eps: float, norm: str = 'linf') -> Array:
   x, codes = checked(x, codes, eps, norm)
   offsets = np.arange(-math.ceil(255 * eps) - 1, math.ceil(255 * eps) + 2)
   steps = np.array([*itertools.product(offsets, repeat=x.shape[-1])])
-  middle = jnp.rint(255 * x)
+  middle, doubt = jnp.rint(255 * x), _doubt(x.shape[-1], norm)
 
   def add(found: Array, step: Array):
     v = (middle + step.reshape(1, 1, -1)) / 255
     inside = (jnp.abs(v - x) <= eps + _DOUBT) & (v >= 0) & (v <= 1)
     distance = channel_distance(v, codes, norm)
-    near = distance <= distance.min(-1, keepdims=True) + _DOUBT
+    near = distance <= distance.min(-1, keepdims=True) + doubt
     return found | (near & inside.all(-1, keepdims=True)), None
 
   start = jnp.zeros((*x.shape[:-1], len(codes)), bool)

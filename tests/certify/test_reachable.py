@@ -28,6 +28,41 @@ def test_what_random_points_are_given_is_in_the_set(name, norm, eps):
   assert claimed.any(-1).all()
 
 
+@pytest.mark.parametrize(
+  'norm, num_channels',
+  [('linf', 2), ('linf', 6), ('l2', 2), ('l2', 128), ('l1', 2), ('l1', 128)],
+)
+def test_where_two_codes_tie_the_one_that_is_given_is_in_the_set(
+  norm, num_channels
+):
+  """Points a few roundings from the middle between two codes."""
+  rng = np.random.default_rng(num_channels)
+  one = rng.random(num_channels, np.float32)
+  codes = np.stack([one, rng.permutation(one)])
+  order = {'l1': 1, 'l2': 2, 'linf': np.inf}[norm]
+
+  def is_first(x) -> np.ndarray:  # in float64
+    apart = x[:, None] - codes.astype(np.float64)
+    first, second = np.linalg.norm(apart, order, -1).T
+    return first < second
+
+  spots = 0.8 * rng.random((300, num_channels))
+  ends = [spots + 0.2 * code for code in codes]
+  crossing = is_first(ends[0]) & ~is_first(ends[1])
+  low, high = (end[crossing] for end in ends)
+  assert len(low) > 20
+  at, step = np.full((len(low), 1), 0.5), 0.25
+  while step > 1e-12:
+    first = is_first(low + at * (high - low))[:, None]
+    at, step = at + np.where(first, step, -step), step / 2
+  off = np.array([-3e-6, -1e-6, -1e-7, 1e-7, 1e-6, 3e-6])[:, None, None]
+  x = (low + (at + off) * (high - low)).astype(np.float32)
+  given = np.asarray(nearest_code(codes, norm=norm).apply(KEY, x))
+  own = (given[..., None, :] == codes).all(-1)
+  for reached in SETS.values():
+    assert np.asarray(reached(x, codes, 0.0, norm))[own].all()
+
+
 @pytest.mark.parametrize('norm', NORMS)
 def test_the_pairwise_set_lies_within_the_triangles(norm):
   codes = colors(3, 12)
