@@ -94,8 +94,17 @@ def attack(
 
   Returns:
     `Verdicts`, judged on the deployed pipeline.
+
+  Raises:
+    ValueError: on a norm or a radius that is none, on two recipes of one name.
   """
   ball(norm, eps)  # raises on a norm or a radius that is none
+  names = [recipe.name for recipe in recipes]
+  if len(set(names)) < len(names):
+    raise ValueError(
+      f'recipes are called {", ".join(names)}: each needs a name of its own, '
+      'by which it has its keys and its submissions.'
+    )
   source = target if source is None else source
   where = layout() if where is None else where
   choosing, judging = (
@@ -136,7 +145,9 @@ def attack(
     gradients += active * cost
     now_right, now_margins, now_draws = damage(out.z)
     closer = (now_right == right) & (now_margins < margins)
-    better = active & ((number == 0) | (now_right < right) | closer)
+    # One that keeps its last iterate is judged by it, whatever it has done.
+    executed = number == 0 and recipe.keep != 'best'
+    better = active & (executed | (now_right < right) | closer)
     broken_by[better & (now_right < right)] = number
     news = (out.z, now_right, now_margins, now_draws)
     for kept, new in zip((z, right, margins, draws), news, strict=True):

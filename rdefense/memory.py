@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from rdefense import checks
-from rdefense.attacks.assembly import Recipe
+from rdefense.attacks.assembly import Recipe, num_parts
 from rdefense.deployed import Target
 from rdefense.gradients import through
 from rdefense.precision import at
@@ -102,9 +102,7 @@ def with_chunks(
   structs = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaves)
 
   def fitted(recipe: Recipe) -> Recipe:
-    checks.check_whole(
-      'num_draws', recipe.num_draws, 0, ': 0 is for a deterministic defense'
-    )
+    num_parts(recipe)  # raises on draws that cannot be
     num_draws = max(1, recipe.num_draws)
     if not recipe.chunk and num_draws > 1:
       needed = rows * _bytes_per_draw(
@@ -118,13 +116,7 @@ def with_chunks(
         structs,
       )
       chunk = chunk_size(num_draws, needed, memory_budget())
-    else:
-      chunk = max(1, recipe.chunk)
-    if num_draws % chunk:
-      raise ValueError(
-        f'chunk={chunk} of {recipe.name} does not divide its {num_draws} '
-        'draws: take a divisor, or 0 to have one chosen.'
-      )
-    return recipe._replace(chunk=chunk)
+      return recipe._replace(chunk=chunk)
+    return recipe._replace(chunk=max(1, recipe.chunk))
 
   return tuple(map(fitted, recipes))

@@ -75,9 +75,15 @@ def worked_off(
       counts = counts + count(columns)
       bar.set_postfix_str(tell(counts))
       bar.update(len(columns['index']))
+  rows = _rows(directory, -(-total // shard_size), total)
   if processes > 1:
-    _await(directory, -(-total // shard_size))
-  rows = _only(records.read(directory), np.arange(total))
+    pause = _FIRST_LOOK
+    while rows is None:
+      # It looks on disk, not at the processes: who has lost one is stopped by
+      # JAX's runtime, and the folder is what the next run goes on from.
+      time.sleep(pause)
+      pause = min(2 * pause, _LAST_LOOK)
+      rows = _rows(directory, -(-total // shard_size), total)
   if rows is None:
     raise ValueError(
       f'{directory} lacks some of the first {total} examples: were shards of '
@@ -94,13 +100,8 @@ def _only(columns: Mapping[str, Any], index) -> Mapping[str, Any] | None:
   return {name: column[chosen] for name, column in columns.items()}
 
 
-def _await(directory, num_shards: int) -> None:
-  """Returns when the other processes have written their shards.
-
-  It looks on disk, not at the processes: who has lost one is stopped by JAX's
-  runtime, and the folder is what the next run goes on from.
-  """
-  pause = _FIRST_LOOK
-  while not records.completed(directory) >= {*range(num_shards)}:
-    time.sleep(pause)
-    pause = min(2 * pause, _LAST_LOOK)
+def _rows(directory, num_shards: int, total: int):
+  """Of the first examples; None while a shard is missing, or lacks some."""
+  if not records.completed(directory) >= {*range(num_shards)}:
+    return None
+  return _only(records.read(directory), np.arange(total))

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 from rdefense import records
-from rdefense.attacks.assembly import Recipe, assemble
+from rdefense.attacks.assembly import Recipe, assemble, num_parts
 from rdefense.attacks.driver import Attacked, batch_attack
 from rdefense.data.batches import Batch
 from rdefense.deployed import Target
@@ -111,7 +111,7 @@ def submit(
     batch.image,
     batch.label,
     active,
-    max(1, recipe.num_draws) // recipe.chunk,
+    num_parts(recipe),
   )
 
 

@@ -67,7 +67,8 @@ def count_votes(
 
   Raises:
     ValueError: on delta outside (0, 1), too few votes for any certificate,
-      labels out of range, or a damaged shard.
+      labels out of range, a network of more classes than the dataset's, or a
+      damaged shard.
   """
   votes.check_votes(num_votes, delta * (1 - FOR_CENTERS))
   drawn = target._replace(num_draws=num_votes)
@@ -75,6 +76,12 @@ def count_votes(
   def compute(batch: Batch):
     draws, _ = judge(drawn, key, batch.index, batch.image, batch.label)
     draws = draws[batch.mask]
+    if draws.max() >= arrays.num_classes:
+      raise ValueError(
+        f'a draw is of class {draws.max()}, and {arrays.name} has '
+        f'{arrays.num_classes}: votes for none of them would be lost, so that '
+        'the network must have the classes of the data.'
+      )
     classes = np.arange(arrays.num_classes)
     counts = [(draws == number).sum(1) for number in classes]
     return {

@@ -218,3 +218,13 @@ def test_an_unknown_choice_lists_the_known_ones():
 def test_bad_codes_are_one_sentence(codes, match):
   with pytest.raises(ValueError, match=match):
     checks.check_codes(codes)
+
+
+@pytest.mark.parametrize('impl', ['rbg', 'unsafe_rbg'])
+def test_keys_whose_draws_depend_on_the_batch_are_refused(impl):
+  typed = jax.random.key(0, impl=impl)
+  with pytest.raises(ValueError, match=f'key is one of {impl}, .*threefry2x32'):
+    checks.check_key(typed)
+  with pytest.raises(ValueError, match='is no random key'):
+    checks.check_key(jax.random.key_data(typed))
+  checks.check_key(jax.random.PRNGKey(0))

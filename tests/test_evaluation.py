@@ -496,7 +496,14 @@ def test_the_name_of_a_recipe_seeds_its_starts():
   )
   (batch,) = batches(ARRAYS, NUM)
   one = Recipe(
-    'one', losses.margin, sign, 0.05, 0, 'random', every_example=True
+    'one',
+    losses.margin,
+    sign,
+    0.05,
+    0,
+    'random',
+    keep='last',
+    every_example=True,
   )
   found = [
     evaluation.attack(target, (r,), 'linf', 0.1, jax.random.key(1), batch).z
@@ -504,3 +511,32 @@ def test_the_name_of_a_recipe_seeds_its_starts():
   ]
   np.testing.assert_array_equal(found[0], found[1])
   assert (found[0] != found[2]).all((1, 2, 3)).mean() > 0.5
+
+
+@pytest.mark.parametrize('keep', ['best', 'last'])
+def test_what_does_less_harm_than_nothing_is_not_submitted(keep):
+  """Behind noise, of images mostly wrong; unless it is what an attack does."""
+  target = deployed.Target(
+    lambda params, x: 20 * jnp.stack([x.mean() - 0.5, 0.5 - x.mean()]),
+    lambda codes, alpha: gaussian(0.05), (), None, 100,
+  )  # fmt: skip
+  images = np.full((16, 1, 1, 1), round(255 * 0.46), np.uint8)
+  arrays = Arrays(images, np.zeros(16, np.int32), 2, 'grey')
+  (batch,) = batches(arrays, 16)
+  useless = Recipe(
+    'useless', losses.margin, sign, 0.0, 1, 'upper', keep=keep, num_draws=4,
+    every_example=True,
+  )  # fmt: skip
+  right = [
+    (evaluation.attack(target, chosen, 'linf', 0.2, KEY, batch).draws == 0)
+    for chosen in ((), (useless,))
+  ]
+  clean, attacked = (share.mean() for share in right)
+  assert 0.1 < clean < 0.4
+  assert attacked == clean if keep == 'best' else attacked > 0.9
+
+
+def test_two_recipes_of_one_name_are_refused():
+  (batch,) = batches(ARRAYS, NUM)
+  with pytest.raises(ValueError, match='random, random: each needs a name'):
+    evaluation.attack(TARGET, (RANDOM, RANDOM), 'linf', EPS, KEY, batch)

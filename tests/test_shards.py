@@ -107,3 +107,25 @@ def test_processes_share_the_shards_and_read_them_all(
   for rows in tables.values():
     assert rows['index'].tolist() == list(range(7))
   assert records.completed(tmp_path) == {0, 1, 2}
+
+
+def test_a_process_waits_for_a_shard_that_another_is_computing_anew(
+  tmp_path, monkeypatch
+):
+  """The last shard of fewer examples is there, and not yet whole."""
+  work(tmp_path, [], num_examples=4)
+  monkeypatch.setattr(jax, 'process_count', lambda: 2)
+  monkeypatch.setattr(jax, 'process_index', lambda: 0)
+  looks = []
+
+  def other(pause):
+    looks.append(pause)
+    if len(looks) == 2:
+      rest = np.arange(3, 6)
+      records.write_shard(
+        tmp_path, 1, {'index': rest, 'label': ARRAYS.labels[rest]}
+      )
+
+  monkeypatch.setattr(shards.time, 'sleep', other)
+  rows, _ = work(tmp_path, [])
+  assert rows['index'].tolist() == list(range(7)) and len(looks) == 2

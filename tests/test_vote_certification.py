@@ -190,3 +190,13 @@ def test_what_is_no_bound_is_tallied_as_it_is_printed():
   assert found['as_coded'].correct == 4  # 0.2996 is rounded up to 0.300
   assert found['as_printed'].correct == 1
   assert found['best'].correct == 4
+
+
+def test_a_network_of_more_classes_than_the_data_is_refused(problem, tmp_path):
+  """Votes for the others would be lost, and shares of what is left too high."""
+  target, arrays = problem
+  wider = target._replace(
+    apply=lambda params, x: jnp.append(target.apply(params, x), x.sum())
+  )
+  with pytest.raises(ValueError, match='a draw is of class 2, and toy has 2'):
+    _run(wider, arrays, tmp_path)

@@ -15,6 +15,7 @@ from etils.epath import Path
 import jax
 
 from experiments.running import preemption
+from rdefense import checks
 
 __all__ = [
   'call',
@@ -53,6 +54,8 @@ def run(main: Callable) -> None:
       says of an extra that is not installed, and any `OSError`, is printed as
       `error: ...`; SIGTERM ends it with a sentence and `preemption.STATUS`.
   """
+  # Of the others, draws for an image depend on its batch; TPUs may have them.
+  jax.config.update('jax_default_prng_impl', checks.THREEFRY)
   try:
     app.run(main, flags_parser=_parsed)
   except (

@@ -9,7 +9,7 @@ from tqdm import auto as tqdm
 
 from rdefense import checks
 from rdefense.api.batched import AT_ONCE, check_size, in_batches
-from rdefense.api.defended import check_batch
+from rdefense.api.defended import check_batch, predict
 from rdefense.attacks.checks import check_draws, check_parts
 from rdefense.attacks.driver import batch_attack
 from rdefense.attacks.pgd import pgd
@@ -61,9 +61,10 @@ def attack(
 
   Returns:
     `(key, images, labels) -> images`, for each example the iterate of smallest
-    margin, inside the threat; the key is consumed. Raises `ValueError` on
-    images outside [0, 1], labels that do not match, NaN on the way, and on a
-    randomised defense without draws.
+    margin, inside the threat, and the image itself where that is wrong without
+    an attack (behind a deterministic defense); the key is consumed. Raises
+    `ValueError` on images outside [0, 1], labels that do not match, NaN on the
+    way, and on a randomised defense without draws.
 
   Raises:
     ValueError: on parts and options that are none.
@@ -86,11 +87,15 @@ def attack(
     single = stop_when_fooled(single)
   run = batch_attack(lambda _: single, layout())
   deployed = jax.jit(defense.apply)
+  classes = predict(logits_fn, defense, batch_size)
 
   def attacked(key, images, labels):
     check_batch(logits_fn, defense, key, images, labels)
     images = np.asarray(images, np.float32)
     check_draws(num_draws, deployed, images[0])
+    active = np.ones(len(images), bool)
+    if not num_draws:
+      active = np.asarray(classes(key, images)) == np.asarray(labels)
     submitted, withstood, total = [], 0, len(images)
     quiet = total <= batch_size
     with tqdm.tqdm(total=total, unit='img', disable=quiet) as bar:
@@ -102,7 +107,7 @@ def attack(
           batch.index,
           batch.image,
           batch.label,
-          batch.mask,
+          batch.mask & active[batch.index],
           max(1, num_draws),
         )
         rows = batch.mask.sum()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import optax
 
+from rdefense import checks
 from rdefense.attacks.base import Attack
 from rdefense.attacks.pgd import pgd
 from rdefense.attacks.wrappers import restarts, stop_when_fooled
@@ -18,7 +19,7 @@ from rdefense.precision import HIGHEST, at
 from rdefense.threats import Threat
 from rdefense.types import LogitsFn, Loss
 
-__all__ = ['Recipe', 'assemble']
+__all__ = ['Recipe', 'assemble', 'num_parts']
 
 
 class Recipe(NamedTuple):
@@ -59,6 +60,32 @@ class Recipe(NamedTuple):
   average: str = 'loss'
   chunk: int = 0
   precision: str = HIGHEST
+
+
+def num_parts(recipe: Recipe) -> int:
+  """Parts of each evaluation, of `chunk` draws, or of one where that is 0.
+
+  Raises:
+    ValueError: on a negative number of draws, or a chunk that does not divide
+      them.
+
+  >>> from rdefense.attacks.eot import eot
+  >>> (recipe,) = eot(0.1, num_draws=20)
+  >>> num_parts(recipe), num_parts(recipe._replace(chunk=5))
+  (20, 4)
+  """
+  checks.check_whole(
+    'num_draws', recipe.num_draws, 0, ': 0 is for a deterministic defense'
+  )
+  checks.check_whole('chunk', recipe.chunk)
+  num_draws = max(1, recipe.num_draws)
+  parts, left = divmod(num_draws, max(1, recipe.chunk))
+  if left:
+    raise ValueError(
+      f'chunk={recipe.chunk} of {recipe.name} does not divide its {num_draws} '
+      'draws: take a divisor, or 0 to have one chosen.'
+    )
+  return parts
 
 
 def assemble(

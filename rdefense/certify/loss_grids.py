@@ -82,19 +82,22 @@ def on_grid(pairs: Pairs, window: float) -> Losses:
   """Losses of pairs, split between the neighbours on the grid.
 
   A mass p at loss a + r, between a and a + h, becomes p expm1(-r) / expm1(-h)
-  at a + h and the rest at a: both laws keep their masses.
+  at a + h and the rest at a: both laws keep their masses. Losses beyond the
+  grid are raised, to its lower end or without end, as that bounds delta.
 
   Args:
-    pairs: of R rows, no loss of which is beyond half the window.
+    pairs: of R rows.
     window: width of the grid.
   """
   step = window / _NUM_BINS
   p, q = pairs
-  endless = (p > 0) & (q == 0)
-  finite = np.where(endless, 0.0, p)
   with np.errstate(divide='ignore', invalid='ignore'):
-    loss = np.where(finite > 0, np.log(finite) - np.log(q), 0.0)
-  place = np.floor(loss / step).astype(int)
+    loss = np.where(p > 0, np.log(p) - np.log(q), 0.0)
+  least, most = -(_NUM_BINS // 2), _NUM_BINS // 2 - 2
+  endless = loss >= most * step
+  finite = np.where(endless, 0.0, p)
+  loss = np.maximum(np.where(endless, 0.0, loss), least * step)
+  place = np.clip(np.floor(loss / step).astype(int), least, most)
   rest = np.clip(loss - place * step, 0.0, step)
   above = finite * np.expm1(-rest) / np.expm1(-step)
   mass = np.zeros((len(p), _NUM_BINS))

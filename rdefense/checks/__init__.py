@@ -25,6 +25,7 @@ from rdefense.checks.numbers import (
   check_whole,
 )
 from rdefense.checks.parts import (
+  THREEFRY,
   check_choice,
   check_defense,
   check_key,
@@ -32,6 +33,7 @@ from rdefense.checks.parts import (
 )
 
 __all__ = [
+  'THREEFRY',
   'check_at_least',
   'check_channels',
   'check_choice',

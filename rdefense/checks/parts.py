@@ -4,11 +4,14 @@ import jax
 import numpy as np
 
 __all__ = [
+  'THREEFRY',
   'check_choice',
   'check_defense',
   'check_key',
   'check_logits',
 ]
+
+THREEFRY = 'threefry2x32'
 
 
 def check_choice(name: str, value, choices) -> None:
@@ -21,6 +24,9 @@ def check_choice(name: str, value, choices) -> None:
 def check_key(key) -> None:
   """Raises `ValueError` unless `key` is one random key, typed or raw.
 
+  It must be of threefry, JAX's default: under `vmap`, what the other generators
+  draw for one example depends on how many are beside it.
+
   >>> check_key(0)
   Traceback (most recent call last):
     ...
@@ -32,7 +38,12 @@ def check_key(key) -> None:
   )
   if typed and shape:
     raise ValueError(f'key has shape {shape}: give one key, not a batch.')
-  if not typed and (dtype != np.uint32 or len(shape) != 1):
+  if typed and (name := str(jax.random.key_impl(key))) != THREEFRY:
+    raise ValueError(
+      f'key is one of {name}, whose draws for an example depend on its batch: '
+      f'make one by jax.random.key(0, impl={THREEFRY!r}).'
+    )
+  if not typed and (dtype != np.uint32 or shape != (2,)):
     raise ValueError(
       f'key={key} is no random key: make one by jax.random.key(0).'
     )

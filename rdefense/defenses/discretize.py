@@ -111,7 +111,7 @@ def nearest_code(codes, alpha=10.0, norm: str = 'linf') -> Defense:
   def apply(key: Key, x: Array) -> Array:
     del key
     checks.check_channels(x, codes)
-    return codes[by_code.nearest(x, codes, norm)]
+    return codes[by_code.nearest(x, codes, norm)].astype(x.dtype)
 
   def surrogate(key: Key, x: Array) -> Array:
     del key

@@ -53,7 +53,7 @@ def means(
   rng = np.random.default_rng(key_words(key))
   rows, weights = np.arange(len(colors.counts)), colors.counts
   if len(rows) > num_points:
-    rows, weights = sample(rng, colors.counts, num_points)
+    rows, weights = sample(rng, colors.counts, num_points, num_codes)
   model = KMeans(
     num_codes, n_init=num_restarts, random_state=int(rng.integers(2**31))
   ).fit(colors.values[rows].astype(np.float64), sample_weight=weights)

@@ -94,7 +94,7 @@ def medoids(
   for _ in range(num_restarts):
     rows, weights = np.arange(len(colors.counts)), colors.counts
     if len(rows) > num_candidates:
-      rows, weights = sample(rng, colors.counts, num_points)
+      rows, weights = sample(rng, colors.counts, num_points, num_codes)
     order = rng.permutation(len(rows))
     rows, weights = rows[order], weights[order]
     points = colors.values[rows].astype(np.float64)

@@ -102,7 +102,8 @@ def discretize_with(
   def to_centers(assign: Assign) -> KeyedFn:
     def fn(key: Key, x: Array) -> Array:
       noise_key, centers_key = jax.random.split(key)
-      return assign(noisy(noise_key, x), find_centers(centers_key, x))
+      centers = find_centers(centers_key, x).astype(x.dtype)
+      return assign(noisy(noise_key, x), centers)
 
     return fn
 

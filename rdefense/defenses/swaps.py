@@ -15,12 +15,13 @@ __all__ = ['sample', 'swap']
 
 
 def sample(
-  rng: np.random.Generator, counts: np.ndarray, size: int
+  rng: np.random.Generator, counts: np.ndarray, size: int, least: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
   """Distinct rows and weights whose weighted sums are unbiased for all rows.
 
   Half of the draws follow the counts and half are uniform over colours, so that
-  neither common nor rare colours are missed.
+  neither common nor rare colours are missed. Where they come to fewer than
+  `least` colours, twice as many are drawn.
   """
   total = counts.sum()
   ends = np.cumsum(counts)
@@ -33,6 +34,8 @@ def sample(
     ]
   )
   rows, draws = np.unique(rows, return_counts=True)
+  if len(rows) < least:
+    return sample(rng, counts, 2 * size, least)
   chance = 0.5 * counts[rows] / total + 0.5 / len(counts)
   return rows, draws * counts[rows] / (size * chance)
 

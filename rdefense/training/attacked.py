@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from rdefense import checks
-from rdefense.attacks.assembly import Recipe, assemble
+from rdefense.attacks.assembly import Recipe, assemble, num_parts
 from rdefense.attacks.driver import batch_attack
 from rdefense.data.batches import Batch
 from rdefense.defenses.base import Defense
@@ -44,7 +44,8 @@ def attacker(
     as every epoch attacks an image from the same start otherwise.
 
   Raises:
-    ValueError: if the recipe takes no step.
+    ValueError: if the recipe takes no step, or its chunk does not divide its
+      draws.
   """
   checks.check_whole('num_steps', recipe.num_steps, 1, ' to attack')
 
@@ -58,6 +59,7 @@ def attacker(
       step_size=recipe.step_size * eps,
     )
 
+  parts = num_parts(recipe)
   recipe = recipe._replace(keep='next')
   attack = batch_attack(make_attack, where, compact=False)
 
@@ -70,6 +72,7 @@ def attacker(
       batch.image,
       batch.label,
       batch.mask,
+      parts,
     ).z
 
   return adversarial

@@ -167,3 +167,17 @@ def test_every_restart_is_tried(key):
     return np.cos(20 * z).mean()
 
   assert least(8) < least(1) - 0.5
+
+
+def test_what_is_wrong_without_an_attack_stays_as_it_is(key):
+  """From a random start an attack might put it right."""
+  half = lambda x: 20 * jnp.stack([x.mean() - 0.5, 0.5 - x.mean()])
+  images = np.full((20, 1, 1, 1), 0.49, np.float32)
+  images[::2] = 0.51
+  run = api.attack(
+    half, defenses.identity(), threats.linf(0.005), losses.margin,
+    attacks.sign(0.001), num_steps=1,
+  )  # fmt: skip
+  z = run(key, images, np.zeros(20, int))
+  assert (z[1::2] == images[1::2]).all()
+  assert (z[::2] != images[::2]).all()

@@ -3,6 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
+import pytest
 from scipy import stats
 
 from rdefense.certify import loss_grids
@@ -91,3 +92,13 @@ def test_sums_beyond_the_grid_are_told():
   )
   assert few < 1e-9
   assert many == 1.0
+
+
+@pytest.mark.parametrize('size', [1e-300, 1e-6])
+def test_losses_beyond_the_grid_are_raised(size):
+  """Upwards is the safe side: one of -690 or -13, and one of as much more."""
+  p = np.array([[size, 1 - 2 * size, size]])
+  q = np.array([[1 - 2 * size, size, size]])
+  losses = loss_grids.on_grid(Pairs(p, q), WINDOW)
+  np.testing.assert_allclose(losses.mass.sum() + losses.endless, 1.0)
+  assert (loss_grids.deltas(losses)[0] >= literal_deltas(p, q) - 1e-15).all()

@@ -185,3 +185,10 @@ def test_pairs_are_probabilities(masses):
   ends = sides(cells(image, np.array([[0.0], [0.3], [1.0]]), 0.1, 0.07))
   for pairs in (ends.strong, ends.weak, ends.hull):
     np.testing.assert_allclose(getattr(pairs, masses).sum(-1), 1, atol=1e-12)
+
+
+def test_an_attack_that_tells_all_leaves_nothing():
+  """Noise of a thousandth, a ball of everything: one end is certain."""
+  image = np.full((1, 2, 2, 1), 0.3, np.float32)
+  found = cells(image, np.array([[0.1], [0.5], [0.9]]), 0.001, 1.0)
+  assert (least_event(found, np.array([[0.999, 0.6]])) == 0).all()

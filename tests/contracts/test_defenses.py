@@ -244,6 +244,17 @@ def test_half_precision_becomes_float32(name, dtype, key):
     assert (found.shape, found.dtype) == (expected.shape, np.float32)
 
 
+@pytest.mark.parametrize('name', MEMBERS)
+def test_float64_stays_float64(name, key):
+  with jax.enable_x64():
+    defense = MEMBERS[name]()
+    x = jnp.zeros((8, 8, 3), jnp.float64)
+    fn = defenses.differentiable(defense, 'bpda')
+    slope = lambda x: jax.grad(lambda x: fn(key, x).sum())(x)
+    for face in (*defense, fn, lambda key, x: slope(x)):
+      assert jax.eval_shape(face, key, x).dtype == np.float64
+
+
 @pytest.mark.parametrize('side', ['apply', 'surrogate'])
 @pytest.mark.parametrize('name', MEMBERS)
 def test_called_again_outside_of_jit_nothing_is_compiled(name, side, programs):

@@ -1,5 +1,6 @@
 """Codes that minimise a sum of distances, against brute force and SciPy."""
 
+import functools
 import itertools
 import time
 
@@ -197,3 +198,21 @@ def test_bad_input(key, call, match):
   colors = colors_from_histogram(np.uint8([[1], [2], [3], [4]]), [1, 1, 1, 1])
   with pytest.raises(ValueError, match=match):
     call(key, colors)
+
+
+@pytest.mark.parametrize(
+  'fit',
+  [
+    functools.partial(medoids.medoids, num_candidates=20, num_points=24),
+    functools.partial(means.means, num_points=20),
+  ],
+  ids=['medoids', 'means'],
+)
+def test_a_sample_has_as_many_colours_as_there_are_codes(fit):
+  """Of one that is nearly everywhere and 25 others."""
+  rng = np.random.default_rng(0)
+  images = np.zeros((4, 32, 32, 3), np.uint8)
+  images[0, :5, :5] = rng.integers(0, 256, (5, 5, 3))
+  for seed in range(4):
+    book = fit(jax.random.key(seed), images, 18)
+    assert len(np.unique(book.codes, axis=0)) == 18

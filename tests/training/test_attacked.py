@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from rdefense import training
-from rdefense.defenses import identity
+from rdefense.defenses import gaussian, identity
 from tests.training.toy import (
   BATCH,
   LINEAR,
@@ -77,3 +77,21 @@ def test_other_parameters_and_radii_are_not_compiled_again():
   )
   assert len(traces) == compiled > 0
   assert not np.allclose(first, other)
+
+
+def test_gradients_are_averaged_over_as_many_draws_as_the_recipe_says():
+  noisy, params = gaussian(0.5), fresh(optax.sgd(0.1)).params
+  bent = LINEAR._replace(apply=lambda params, x: apply(params, jnp.tanh(4 * x)))
+  recipe = RECIPE._replace(num_steps=1, start='clean')
+
+  def attacked(**options):
+    attack = training.attacker(bent, noisy, recipe._replace(**options))
+    return attack(params, jax.random.key(2), batch_of(0), 0.1)
+
+  one, many = attacked(num_draws=1), attacked(num_draws=12)
+  assert (one != many).any()
+  for chunk in (4, 12):
+    at_once = attacked(num_draws=12, chunk=chunk)
+    assert (at_once == many).mean() > 0.98  # signs of sums in another order
+  with pytest.raises(ValueError, match='chunk=5 .* does not divide its 12'):
+    attacked(num_draws=12, chunk=5)

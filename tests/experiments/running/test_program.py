@@ -1,5 +1,6 @@
 """What a program ends with, and what it says of it."""
 
+import jax
 import pytest
 
 from experiments import prepare_data
@@ -69,3 +70,17 @@ def test_a_bug_keeps_its_traceback(bug, capsys):
   assert program.status(error) == 1
   program.tell(error)
   assert 'Traceback' in capsys.readouterr().err
+
+
+def test_draws_depend_on_no_batch_whatever_the_machine_has(monkeypatch):
+  before = jax.config.jax_default_prng_impl
+  seen = []
+  monkeypatch.setattr(
+    program.app, 'run', lambda *_, **__: seen.append(jax.random.key(0).dtype)
+  )
+  try:
+    jax.config.update('jax_default_prng_impl', 'rbg')
+    program.run(None)
+  finally:
+    jax.config.update('jax_default_prng_impl', before)
+  assert seen == [jax.random.key(0, impl=checks.THREEFRY).dtype]
