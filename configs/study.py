@@ -97,6 +97,21 @@ def check_settings(config, only) -> None:
         )
   for name, setting in config.settings.items():
     check_defense(config, f'setting {name}', setting.defense)
+    if config.runs:  # and not weights of others
+      _check_named(f'setting {name}: model', setting.model, config.runs)
+  for name, attack in config.attacks.items():
+    for kind in attack.on:
+      _check_named(f'attack {name}: on', kind, parts.KINDS)
+    if attack.source:
+      _check_named(f'attack {name}: source', attack.source, config.settings)
+  _check_named('strip.attack', config.strip.attack, config.attacks)
+  for name in config.radii_of:
+    _check_named('radii_of', name, config.settings)
+
+
+def _check_named(owner: str, name: str, known) -> None:
+  if name not in known:
+    raise ValueError(f'{owner}={name!r} is none of: {", ".join(known)}.')
 
 
 def with_codebook(config, name: str, radius: float, num_codes: int = 2) -> None:

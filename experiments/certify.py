@@ -175,8 +175,8 @@ def main(argv):
   if 'certify' not in config:
     raise ValueError('the config has no entry certify: it says how to decide.')
   study.check_settings(config, study_flags.ONLY.value)
-  provenance.claim(workdir, config.to_dict())
-  results = certify(config, workdir, study_flags.ONLY.value)
+  with provenance.claimed(workdir, config.to_dict()):
+    results = certify(config, workdir, study_flags.ONLY.value)
   if not results:
     return
   if publish.ASKED.value:

@@ -213,8 +213,8 @@ def main(argv):
   study.check_settings(config, study_flags.ONLY.value)
   conditions.check_given(config)
   _check_parts(config, study_flags.ONLY.value or config.only or config.settings)
-  provenance.claim(workdir, config.to_dict())
-  results = evaluate(config, workdir, study_flags.ONLY.value)
+  with provenance.claimed(workdir, config.to_dict()):
+    results = evaluate(config, workdir, study_flags.ONLY.value)
   if not results:
     return
   if publish.ASKED.value:

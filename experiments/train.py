@@ -19,11 +19,11 @@ from experiments.running import (
   preemption,
   study_flags,
 )
+from experiments.studies import run_checks
 from experiments.studies.workdir import fitted_codebook, is_given, trained_model
 from rdefense import (
   build,
   checkpoints,
-  checks,
   files,
   parallel,
   provenance,
@@ -32,7 +32,6 @@ from rdefense import (
 from rdefense.attacks import over_examples
 from rdefense.data import augment, gather, training_batch_indices
 
-_METHODS = ('natural', 'adversarial', 'certified')
 _INIT, _UPDATE, _ATTACK, _AUGMENT = range(4)  # roles folded into a run's key
 
 
@@ -66,7 +65,7 @@ def train(config, workdir, name: str) -> Mapping[str, Any]:
     preemption.Stopped: on SIGTERM, when a checkpoint has been saved.
   """
   run = config.runs[name]
-  _check(config, run)
+  run_checks.check(config, run)
   arrays = build.dataset(config.data.to_dict(), 'train')
   book = fitted_codebook(config, workdir)
   codes = None if book is None else book.codes
@@ -183,36 +182,6 @@ def _share(run, step: int) -> float:
   return min(1.0, max(0.0, (step + 1 - begin) / max(1, ramp)))
 
 
-def _check(config, run) -> None:
-  """Raises `ValueError` on what would end a run before its first step."""
-  checks.check_choice('method', run.method, _METHODS)
-  build.optimizer(run.to_dict())
-  build.defend(config.defenses[run.defense].to_dict())
-  if run.method == 'adversarial':
-    build.training_recipe(run.attack.to_dict())
-  if run.method == 'certified' and run.defense == 'none':
-    raise ValueError(
-      "method='certified' needs a defense with a codebook, not 'none': it "
-      'bounds the network over the codes that pixels can reach.'
-    )
-  if not 0 <= run.natural_weight <= 1:
-    raise ValueError(
-      f'natural_weight={run.natural_weight} must be in [0, 1]: it is the share '
-      'of the loss without bounds.'
-    )
-  if run.method != 'certified' and (run.attacked or run.natural_weight != 1):
-    raise ValueError(
-      f'attacked={run.attacked} and natural_weight={run.natural_weight} change '
-      f'nothing with method={run.method!r}: they are for certified training.'
-    )
-  devices = jax.device_count()
-  if run.batch_size % devices:
-    raise ValueError(
-      f'batch_size={run.batch_size} is no multiple of the {devices} devices '
-      'it is split over: choose another, or fewer devices.'
-    )
-
-
 def _check_loss(name: str, step: int, loss: float) -> None:
   if not np.isfinite(loss):
     raise ValueError(
@@ -243,14 +212,14 @@ def main(argv):
       listed = ', '.join(known)
       raise ValueError(f'--only={name} is no run of this config: {listed}.')
   for name in study_flags.ONLY.value or known:
-    _check(config, config.runs[name])
-  provenance.claim(workdir, config.to_dict())
-  for name in known:
-    asked = name in study_flags.ONLY.value
-    if not asked and is_given(config, workdir, name):
-      print(f'{name}: there in {config.pretrained}')
-    elif asked or not study_flags.ONLY.value:
-      train(config, workdir, name)
+    run_checks.check(config, config.runs[name])
+  with provenance.claimed(workdir, config.to_dict()):
+    for name in known:
+      asked = name in study_flags.ONLY.value
+      if not asked and is_given(config, workdir, name):
+        print(f'{name}: there in {config.pretrained}')
+      elif asked or not study_flags.ONLY.value:
+        train(config, workdir, name)
 
 
 if __name__ == '__main__':

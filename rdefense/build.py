@@ -12,11 +12,12 @@ from rdefense.builders.classifiers import (
   pretrained,
   weights_path,
 )
-from rdefense.builders.datasets import dataset, given
+from rdefense.builders.datasets import JUDGED_ON, dataset, given
 from rdefense.builders.defenses import WITH_CODEBOOK, codebook, defend, kind
 from rdefense.builders.optimizers import optimizer
 
 __all__ = [
+  'JUDGED_ON',
   'WITH_CODEBOOK',
   'attack_recipes',
   'certifier',

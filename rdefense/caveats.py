@@ -50,7 +50,7 @@ def images(results: Mapping[str, Any]) -> str:
 
 
 def applying(
-  results: Mapping[str, Any], conditions: Sequence[str]
+  results: Mapping[str, Any], conditions: Sequence[str], of_paper: bool = True
 ) -> dict[str, str]:
   """Heading -> text, those of the results themselves last.
 
@@ -58,6 +58,7 @@ def applying(
     results: as `report.write_report` takes them; `unattacked` of a condition
       is how many of its examples are right without the attack.
     conditions: all of its settings.
+    of_paper: whether a paper prints figures of this study.
   """
   settings = results['settings']
   ways = {c: judged(settings, c) for c in conditions if c != 'clean'}
@@ -88,10 +89,13 @@ def applying(
     )
   found['What the interval covers'] = (
     f'The choice of {images(results)} only; neither the randomness of training '
-    '(one run a model) nor attacks stronger than those listed. The paper '
-    'prints no interval; its figures carry such errors as well.'
+    '(one run a model) nor attacks stronger than those listed.'
   )
-  if results.get('preset', 'paper') != 'paper':
+  if of_paper:
+    found['What the interval covers'] += (
+      ' The paper prints no interval; its figures carry such errors as well.'
+    )
+  if of_paper and results.get('preset', 'paper') != 'paper':
     found[f'Preset {results["preset"]}'] = (
       "Not the paper's setup, whose architecture, steps and sizes are preset "
       '`paper`: the differences show how far this one is from it.'

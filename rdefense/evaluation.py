@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from rdefense import counting
-from rdefense.attacks.assembly import Recipe
+from rdefense.attacks.assembly import Recipe, check_recipe
 from rdefense.attacks.driver import rows_at_once
 from rdefense.data.batches import Batch
 from rdefense.data.sources import Arrays
@@ -96,9 +96,12 @@ def attack(
     `Verdicts`, judged on the deployed pipeline.
 
   Raises:
-    ValueError: on a norm or a radius that is none, on two recipes of one name.
+    ValueError: on a norm or a radius that is none, on recipes that would do
+      nothing, and on two of one name.
   """
   ball(norm, eps)  # raises on a norm or a radius that is none
+  for recipe in recipes:
+    check_recipe(recipe)
   names = [recipe.name for recipe in recipes]
   if len(set(names)) < len(names):
     raise ValueError(
@@ -188,7 +191,8 @@ def evaluate(
     eps: its radius in [0, 1] pixel units.
     key: root key; consumed.
     directory: where this condition's shards lie; present ones are not
-      computed again.
+      computed again, so that each pipeline, radius and ensemble needs one of
+      its own.
     batch_size: examples a shard.
     num_examples: the first so many; None means all.
     where: devices to use; None means all of this process.

@@ -8,7 +8,8 @@
 ['commit', 'date', 'device', 'devices']
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import contextlib
 import datetime
 import importlib.metadata
 import json
@@ -23,7 +24,7 @@ import jax
 
 from rdefense import files, parallel
 
-__all__ = ['claim', 'environment']
+__all__ = ['claim', 'claimed', 'environment']
 
 # Entries that configs of older workdirs lack, as they were before.
 _BEFORE = {'precision': 'highest', 'attacked': False}
@@ -107,6 +108,29 @@ def claim(workdir: str | os.PathLike, config: Mapping[str, Any]) -> None:
       f'{workdir} is a workdir that belongs to another config: {name} is '
       f'{there} there and {here} here; choose another --workdir.'
     )
+
+
+@contextlib.contextmanager
+def claimed(
+  workdir: str | os.PathLike, config: Mapping[str, Any]
+) -> Iterator[None]:
+  """`claim`, taken back where a mistake ends the run before it made anything.
+
+  The right command must not be refused for the sake of the mistaken one.
+
+  Raises:
+    ValueError: as `claim`.
+  """
+  folder = epath.Path(workdir)
+  begun = (folder / 'config.json').exists()
+  claim(workdir, config)
+  try:
+    yield
+  except ValueError:
+    alone = [path.name for path in folder.iterdir()] == ['config.json']
+    if alone and not begun and jax.process_count() == 1:
+      (folder / 'config.json').unlink()
+    raise
 
 
 def _difference(there, here, name=''):

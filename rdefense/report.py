@@ -89,7 +89,7 @@ def _blocks(results, published, figures):
   blocks += [
     ('heading', 2, 'Accuracy'),
     _accuracy(settings, conditions, published),
-    ('paragraph', _facts(results)),
+    ('paragraph', _facts(results, published)),
     *gains.blocks(settings),
   ]
   captions = results.get('captions', {})
@@ -104,7 +104,9 @@ def _blocks(results, published, figures):
     *randomness.blocks(settings),
   ]
   blocks.append(('heading', 2, 'Before quoting these figures'))
-  for heading, text in caveats.applying(results, conditions).items():
+  for heading, text in caveats.applying(
+    results, conditions, bool(published)
+  ).items():
     blocks += [('heading', 3, heading), ('paragraph', text)]
   if results.get('codebook'):
     blocks += [('heading', 2, 'Codebook'), *_codebook(results['codebook'])]
@@ -128,7 +130,7 @@ def _accuracy(settings, conditions, published):
   return ('table', ('setting', *conditions), rows)
 
 
-def _facts(results):
+def _facts(results, published):
   kinds = {s.get('kind') for s in results['settings'].values()}
   rule = results.get(
     'rule', 'one query' + ' on fresh draws' * ('randomized' in kinds)
@@ -136,8 +138,9 @@ def _facts(results):
   return (
     f'Accuracy in percent on {_examples(results)} {caveats.images(results)}, '
     f'preset `{results.get("preset", "not stated")}`. Rule: {rule}. In '
-    'brackets the exact (Clopper-Pearson) 95% interval; below it the figure '
-    'the paper prints and ours minus it, in percentage points.'
+    'brackets the exact (Clopper-Pearson) 95% interval'
+    + '; below it the figure the paper prints and ours minus it, in percentage '
+    'points' * bool(published) + '.'
   )
 
 

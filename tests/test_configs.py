@@ -11,6 +11,7 @@ import pytest
 
 from configs import parts, study
 from experiments.running import study_flags
+from experiments.studies import conditions
 from experiments.studies.workdir import model_config
 from rdefense import build
 from rdefense.data.sources import NAMES
@@ -114,8 +115,11 @@ def test_everything_it_names_builds(config):
   for attack in config.attacks.values():
     assert attack.source in ('', *config.settings)
     assert attack.on and set(attack.on) <= set(parts.KINDS)
-    for kind in attack.on:
-      assert build.attack_recipes(attack.to_dict(), config.threat.eps, kind)
+  for name, setting in config.settings.items():
+    kind = build.kind(config.defenses[setting.defense])
+    clean, *attacked = conditions.conditions(config, kind, name)
+    assert not clean.recipes
+    assert all(condition.recipes or condition.given for condition in attacked)
 
 
 def test_every_run_comes_after_the_one_it_begins_from(config):
@@ -199,3 +203,25 @@ def test_one_budget_is_the_same_number_of_gradients():
   assert many['num_steps'] != few['num_steps']
   with pytest.raises(ValueError, match='budget=801 is no multiple of num_'):
     parts.honest_randomness(801, 20, num_examples=5, alpha=40.0, eps=0.1)
+
+
+@pytest.mark.parametrize(
+  'change, words',
+  [
+    ({'attacks.adaptive.on': ('plan',)}, "attack adaptive: on='plan' is none"),
+    (
+      {'attacks.paper_a.source': 'nope'},
+      "paper_a: source='nope' is none of: .*nat_pre",
+    ),
+    ({'settings.nat_pre.model': 'natt'}, "setting nat_pre: model='natt'"),
+    ({'strip.attack': 'nope'}, "strip.attack='nope' is none of: .*paper_a"),
+    ({'radii_of': {'nat_prex': (0.1,)}}, "radii_of='nat_prex' is none of"),
+  ],
+  ids=['kind', 'source', 'model', 'strip', 'radii'],
+)
+def test_names_that_point_to_nothing_are_refused(change, words):
+  config = importlib.import_module('configs.digits').get_config('smoke')
+  study.check_settings(config, ())
+  config.update_from_flattened_dict(change)
+  with pytest.raises(ValueError, match=words):
+    study.check_settings(config, ())

@@ -130,3 +130,21 @@ def test_a_workdir_that_cannot_be_written_to_is_one_sentence(
   monkeypatch.setattr(provenance.files, 'write_json', refuse)
   with pytest.raises(ValueError, match=r'written to \(Permission denied\)'):
     provenance.claim(tmp_path / 'run', {'seed': 0})
+
+
+def test_a_mistake_before_anything_is_made_binds_no_workdir(tmp_path):
+  workdir, config, other = tmp_path / 'run', {'seed': 0}, {'seed': 1}
+
+  def mistaken(config, makes=''):
+    with provenance.claimed(workdir, config):
+      if makes:
+        (workdir / makes).touch()
+      raise ValueError('a mistake')
+
+  for _ in range(2):
+    with pytest.raises(ValueError, match='a mistake'):
+      mistaken(config)
+  with pytest.raises(ValueError, match='a mistake'):
+    mistaken(other, makes='codebook.npz')
+  with pytest.raises(ValueError, match='another config'):
+    mistaken(config)

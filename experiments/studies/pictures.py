@@ -21,7 +21,9 @@ def lead(settings) -> str:
   def worst(attacked):
     top = max(e['eps'] for e in attacked.values())
     return min(
-      (e['percent'], c) for c, e in attacked.items() if e['eps'] == top
+      (e['percent'], c, e['total'])
+      for c, e in attacked.items()
+      if e['eps'] == top
     )
 
   attacks = {
@@ -33,10 +35,10 @@ def lead(settings) -> str:
     for name, setting in settings.items()
   }
   parts = [
-    f'{name} {percent:.1f}% ({condition})'
+    f'{name} {percent:.1f}% of {total:,} ({condition})'
     for name, attacked in attacks.items()
     if attacked
-    for percent, condition in [worst(attacked)]
+    for percent, condition, total in [worst(attacked)]
   ]
   if not parts:
     return ''

@@ -3,6 +3,9 @@
   images, labels   numpy or JAX arrays `[B, H, W, C]` in [0, 1] and `[B]`
   key              one root key; example i uses fold_in(key, i)
 
+What a `logits_fn` closes over is compiled in: a network that is trained further
+in place needs the functions made anew.
+
 >>> import jax, jax.numpy as jnp, optax
 >>> from rdefense import api, attacks, defenses, losses, threats
 >>> images, labels = jnp.full((4, 2, 2, 1), 0.6), jnp.zeros(4, int)

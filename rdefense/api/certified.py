@@ -8,7 +8,8 @@ import numpy as np
 
 from rdefense import checks
 from rdefense.api.batched import AT_ONCE
-from rdefense.api.defended import check_batch, predict
+from rdefense.api.defended import check_batch, check_classifier, predict
+from rdefense.attacks.checks import is_random
 from rdefense.certify import votes
 from rdefense.certify.decide import Decisions, check_budget, decide
 from rdefense.certify.randomized import Certified, Certifier
@@ -33,7 +34,8 @@ def certify(
 
   Args:
     logits_fn: `[H, W, C] -> [num_classes]`, of layers that
-      `rdefense.certify.linear` knows.
+      `rdefense.certify.linear` knows; a maximum over windows as
+      `models.max_pool` takes it, a leaky ReLU as `jnp.maximum(t, 0.1 * t)`.
     codes: `[k, C]`.
     norm: of T's distances over channels.
     max_nodes, batch_size, leaf_size: as for `certify.decide`.
@@ -57,10 +59,9 @@ def certify(
 
   def batch(images, labels, eps: float) -> Decisions:
     checks.check_untraced(images)
+    images, labels = np.asarray(images), np.asarray(labels)
     checks.check_images(images)
-    image = np.asarray(images[0], np.float32)
-    checks.check_logits(jax.eval_shape(logits_fn, image).shape)
-    labels = np.asarray(labels)
+    check_classifier(logits_fn, images[0].astype(np.float32))
     return decide(
       apply,
       (),
@@ -90,7 +91,7 @@ def certify_randomized(
 
   Args:
     logits_fn: `[H, W, C] -> [num_classes]`.
-    defense: in front of it, randomised.
+    defense: in front of it, randomised; of another one votes prove nothing.
     certifier: of that defense, see `rdefense.certify.randomized`. Of another
       one, or with other numbers, it proves nothing: make both from the same
       codes and sigma.
@@ -102,16 +103,30 @@ def certify_randomized(
   Returns:
     `(key, images, labels, eps) -> Certified`: an image is certified where one
     of its margins is positive; the key is consumed. Raises `ValueError` on
-    images and labels that do not match, and as the certifier.
+    images and labels that do not match, on a defense that draws nothing, and
+    as the certifier.
 
   Raises:
-    ValueError: on delta outside (0, 1), and on too few votes for any image.
+    ValueError: on delta outside (0, 1), on too few votes for any image, and on
+      a certifier that is none.
   """
   votes.check_votes(num_votes, delta)
+  if not callable(certifier):
+    raise ValueError(
+      f'certifier={certifier!r} is no function: make one by '
+      'rdefense.certify.randomized, as fixed_codes(codes, sigma).'
+    )
   classes = predict(logits_fn, defense, batch_size)
+  deployed = jax.jit(defense.apply)
 
   def batch(key, images, labels, eps: float) -> Certified:
     num_classes = check_batch(logits_fn, defense, key, images, labels)
+    checks.check_length('eps', eps)
+    if not is_random(deployed, np.asarray(images[0], np.float32)):
+      raise ValueError(
+        'this defense draws nothing, so that its votes are all the same and '
+        'prove nothing: take api.certify.'
+      )
     keys = jax.random.split(key, num_votes)
     draws = np.stack([np.asarray(classes(k, images)) for k in keys], 1)
     counts = (draws[:, :, None] == np.arange(num_classes)).sum(1)

@@ -1,6 +1,7 @@
 """Batches through a defense, and through the classifier behind it."""
 
 from collections.abc import Callable
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,13 @@ from rdefense.gradients import defended
 from rdefense.precision import HIGHEST, at
 from rdefense.types import LogitsFn
 
-__all__ = ['accuracy', 'check_batch', 'predict', 'transform']
+__all__ = [
+  'accuracy',
+  'check_batch',
+  'check_classifier',
+  'predict',
+  'transform',
+]
 
 
 def transform(
@@ -121,10 +128,36 @@ def check_batch(logits_fn, defense, key, images, labels) -> int:
       one image, and labels that do not match.
   """
   _check_call(key, images)
-  pipeline = defended(logits_fn, defense)
-  shape = jax.eval_shape(
-    pipeline, jax.random.key(0), np.asarray(images[0], np.float32)
-  ).shape
-  checks.check_logits(shape)
-  checks.check_labels(labels, len(images), shape[0])
-  return shape[0]
+  seen = jax.eval_shape(
+    defense.apply, jax.random.key(0), np.asarray(images[0], np.float32)
+  )
+  num_classes = check_classifier(logits_fn, seen)
+  checks.check_labels(labels, len(images), num_classes)
+  return num_classes
+
+
+def check_classifier(logits_fn: LogitsFn, image) -> int:
+  """Checks what is to classify; the number of its classes.
+
+  Args:
+    logits_fn: called with one image.
+    image: `[H, W, C]` as it sees them, or its shape and dtype.
+
+  Raises:
+    ValueError: on what is no function of one image, and on logits of a batch.
+  """
+  try:
+    inspect.signature(logits_fn).bind('image')
+  except TypeError as error:
+    raise ValueError(
+      f'logits_fn={logits_fn!r} is no function of one image ({error}): give '
+      'one, as lambda image: network.apply(params, image).'
+    ) from error
+  made = jax.eval_shape(logits_fn, image)
+  if not hasattr(made, 'shape'):
+    raise ValueError(
+      f'logits_fn gives a {type(made).__name__}, expected an array of logits: '
+      'leave out what a network returns beside them.'
+    )
+  checks.check_logits(made.shape)
+  return made.shape[0]

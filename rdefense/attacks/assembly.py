@@ -11,15 +11,15 @@ import optax
 
 from rdefense import checks
 from rdefense.attacks.base import Attack
-from rdefense.attacks.pgd import pgd
+from rdefense.attacks.pgd import KEEP, pgd
 from rdefense.attacks.wrappers import restarts, stop_when_fooled
-from rdefense.defenses.base import Defense
+from rdefense.defenses.base import BACKWARD, Defense
 from rdefense.gradients import averaged, through
 from rdefense.precision import HIGHEST, at
-from rdefense.threats import Threat
+from rdefense.threats import STARTS, Threat
 from rdefense.types import LogitsFn, Loss
 
-__all__ = ['Recipe', 'assemble', 'num_parts']
+__all__ = ['Recipe', 'assemble', 'check_recipe', 'num_parts']
 
 
 class Recipe(NamedTuple):
@@ -60,6 +60,26 @@ class Recipe(NamedTuple):
   average: str = 'loss'
   chunk: int = 0
   precision: str = HIGHEST
+
+
+def check_recipe(recipe: Recipe) -> None:
+  """Raises `ValueError` on numbers with which an attack would do nothing.
+
+  >>> from rdefense.attacks.eot import eot
+  >>> check_recipe(eot(0.1)[0]._replace(alpha=-1.0))
+  Traceback (most recent call last):
+    ...
+  ValueError: alpha of eot=-1.0 must be positive.
+  """
+  of = f' of {recipe.name}'
+  checks.check_whole(f'num_steps{of}', recipe.num_steps)
+  checks.check_at_least(f'step_size{of}', recipe.step_size, 0)
+  checks.check_whole(f'num_restarts{of}', recipe.num_restarts, 1)
+  checks.check_positive(f'alpha{of}', recipe.alpha)
+  checks.check_choice(f'start{of}', recipe.start, STARTS)
+  checks.check_choice(f'backward{of}', recipe.backward, BACKWARD)
+  checks.check_choice(f'keep{of}', recipe.keep, KEEP)
+  num_parts(recipe)
 
 
 def num_parts(recipe: Recipe) -> int:

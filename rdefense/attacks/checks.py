@@ -13,7 +13,7 @@ import numpy as np
 
 from rdefense.types import KeyedFn
 
-__all__ = ['check_draws', 'check_parts']
+__all__ = ['check_draws', 'check_parts', 'is_random']
 
 
 def check_parts(threat, loss, tx) -> None:
@@ -42,6 +42,20 @@ def check_parts(threat, loss, tx) -> None:
     )
 
 
+def is_random(apply: KeyedFn, image) -> bool:
+  """Whether a defense makes something else of an image under another key.
+
+  Args:
+    apply: of the defense; jitted, where it is asked more than once.
+    image: `[H, W, C]` in [0, 1], to see what two keys make of it; and of noise
+      and grey of its shape, where codes behind noise make nothing of it.
+  """
+  noise = np.random.default_rng(0).random(np.shape(image), np.float32)
+  seen = (image, noise, np.full_like(noise, 0.5))
+  one, other = ([apply(jax.random.key(i), x) for x in seen] for i in range(2))
+  return not all(map(np.array_equal, one, other))
+
+
 def check_draws(num_draws: int, apply: KeyedFn, image) -> None:
   """Raises `ValueError` where a defense draws and its attack averages nothing.
 
@@ -50,16 +64,9 @@ def check_draws(num_draws: int, apply: KeyedFn, image) -> None:
 
   Args:
     num_draws: of each gradient.
-    apply: of the defense; jitted, where it is asked more than once.
-    image: `[H, W, C]` in [0, 1], to see what two keys make of it; and of noise
-      and grey of its shape, where codes behind noise make nothing of it.
+    apply, image: as for `is_random`.
   """
-  if num_draws:
-    return
-  noise = np.random.default_rng(0).random(image.shape, np.float32)
-  seen = (image, noise, np.full_like(noise, 0.5))
-  one, other = ([apply(jax.random.key(i), x) for x in seen] for i in range(2))
-  if not all(map(np.array_equal, one, other)):
+  if not num_draws and is_random(apply, image):
     raise ValueError(
       'num_draws=0 is for a deterministic defense, and this one is not: give '
       'the draws to average each gradient over, as num_draws=8.'

@@ -5,7 +5,7 @@ from typing import Any
 
 from rdefense import checks, losses
 from rdefense.attacks import eot, recipes
-from rdefense.attacks.assembly import Recipe
+from rdefense.attacks.assembly import Recipe, check_recipe
 from rdefense.attacks.pgd import sign
 from rdefense.builders.choices import unknown
 from rdefense.precision import HIGHEST, PRECISIONS
@@ -54,12 +54,22 @@ def attack_recipes(
   that are `given` have none.
 
   Raises:
-    ValueError: on an unknown attack, option or precision, and a step above 1.
+    ValueError: on an unknown attack, option or precision, numbers with which it
+      would do nothing, a step above 1, and of a randomised setting on an attack
+      that averages no draws.
   """
   precision = config.get('precision', HIGHEST)
   if precision not in PRECISIONS:
     raise unknown('precision', precision, PRECISIONS)
   chosen = _attack_recipes(config, eps, kind)
+  for recipe in chosen:
+    check_recipe(recipe)
+    if kind == 'randomized' and not recipe.num_draws:
+      raise ValueError(
+        f'attack {config["name"]!r} averages no draws, which says little of a '
+        'randomised defense: take eot, paper_b or strongest, or leave it '
+        "out there by on=('plain', 'transformed')."
+      )
   return tuple(recipe._replace(precision=precision) for recipe in chosen)
 
 

@@ -8,7 +8,9 @@ from rdefense.data.given import load_given
 from rdefense.data.nips17 import nips17_directory, nips17_rows
 from rdefense.data.sources import SPLITS, Arrays, load
 
-__all__ = ['dataset', 'given']
+__all__ = ['JUDGED_ON', 'dataset', 'given']
+
+JUDGED_ON = (*SPLITS, 'held_out', 'final')  # of images
 
 
 def dataset(config: Mapping[str, Any], split: str) -> Arrays:
@@ -22,7 +24,7 @@ def dataset(config: Mapping[str, Any], split: str) -> Arrays:
     ValueError: on an unknown dataset or split, a negative number of examples,
       or if no images are held out.
   """
-  checks.check_choice('split', split, (*SPLITS, 'held_out', 'final'))
+  checks.check_choice('split', split, JUDGED_ON)
   if split != 'held_out':
     name = f'{"test" if split == "final" else split}_examples'
     count = config[name]

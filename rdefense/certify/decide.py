@@ -50,6 +50,7 @@ def check_budget(max_nodes: int, batch_size: int, leaf_size: int) -> None:
   """Raises `ValueError` on sizes below 1, a leaf's that is no power of 2."""
   checks.check_whole('max_nodes', max_nodes, 1)
   checks.check_whole('batch_size', batch_size, 1)
+  checks.check_whole('leaf_size', leaf_size)
   if leaf_size < 1 or leaf_size & (leaf_size - 1):
     raise ValueError(
       f'leaf_size={leaf_size} must be a power of two: 1, 2, 4, ...'

@@ -182,7 +182,8 @@ def _cuts(ops: list[Operation]) -> list[int]:
       if not _is_affine(op) and op.name not in MAXIMA:
         raise ValueError(
           f'layer {op.name!r} comes before the first dense layer, and is '
-          'neither affine nor a maximum.'
+          f'neither affine nor of: {", ".join(MAXIMA)}. Windows are taken '
+          'maxima of by models.max_pool.'
         )
       depth += depth % 2 != _is_affine(op)
       if depth == 0:

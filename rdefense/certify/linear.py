@@ -106,7 +106,8 @@ def linear(
     else:
       raise ValueError(
         f'layer {op.name!r} has no linear bound; there are bounds of: '
-        f'{", ".join(sorted({*AFFINE, "max", "min"}))}.'
+        f'{", ".join(sorted({*AFFINE, "max", "min"}))}. Write a maximum over '
+        'windows as models.max_pool, a leaky ReLU as jnp.maximum(t, 0.1 * t).'
       )
     const += offset
     for i, part in zip(op.inputs, parts, strict=True):

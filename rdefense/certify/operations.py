@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core.primitives import broadcast_in_dim_p
 import jax.numpy as jnp
 
 from rdefense.types import Array
@@ -37,6 +38,8 @@ _CALLS = (
   'remat',
   'remat2',
 )
+# They take scalars beside arrays.
+_ENTRYWISE = ('add', 'add_any', 'div', 'max', 'min', 'mul', 'sub')
 
 
 class Operation(NamedTuple):
@@ -139,10 +142,27 @@ def _append(eqn, operands, found: list[Operation]) -> _Entry:
       f'layer {eqn.primitive.name!r} has {len(eqn.outvars)} outputs, which no '
       'bound supports.'
     )
+  shape = tuple(eqn.outvars[0].aval.shape)
+  if eqn.primitive.name in _ENTRYWISE:
+    operands = [_spread(a, shape, found) for a in operands]
   inputs = tuple(a.position for a in operands if isinstance(a, _Entry))
   fixed = tuple(None if isinstance(a, _Entry) else a for a in operands)
-  shape = tuple(eqn.outvars[0].aval.shape)
   found.append(Operation(eqn.primitive, eqn.params, fixed, inputs, shape))
+  return _Entry(len(found) - 1)
+
+
+def _spread(operand, shape: tuple[int, ...], found: list[Operation]):
+  """A scalar that depends on the input, as an array of a shape."""
+  if (
+    not isinstance(operand, _Entry)
+    or found[operand.position].shape
+    or (not shape)
+  ):
+    return operand
+  params = {'shape': shape, 'broadcast_dimensions': (), 'sharding': None}
+  found.append(
+    Operation(broadcast_in_dim_p, params, (None,), (operand.position,), shape)
+  )
   return _Entry(len(found) - 1)
 
 

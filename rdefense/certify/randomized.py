@@ -103,8 +103,11 @@ def fixed_codes(codes: np.ndarray, sigma: float) -> Certifier:
     sigma: in [0, 1] pixel units, positive.
 
   Raises:
-    ValueError: as `certify.cells`.
+    ValueError: on codes that are none and on sigma outside (0, 1]; the
+      certifier, as `certify.cells`.
   """
+  checks.check_codes(codes)
+  checks.check_noise('sigma', sigma)
   codes = np.asarray(codes)
 
   def certify(images, eps: float, shares, index=None) -> Certified:

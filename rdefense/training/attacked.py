@@ -5,7 +5,12 @@ from collections.abc import Callable
 import numpy as np
 
 from rdefense import checks
-from rdefense.attacks.assembly import Recipe, assemble, num_parts
+from rdefense.attacks.assembly import (
+  Recipe,
+  assemble,
+  check_recipe,
+  num_parts,
+)
 from rdefense.attacks.driver import batch_attack
 from rdefense.data.batches import Batch
 from rdefense.defenses.base import Defense
@@ -44,8 +49,7 @@ def attacker(
     as every epoch attacks an image from the same start otherwise.
 
   Raises:
-    ValueError: if the recipe takes no step, or its chunk does not divide its
-      draws.
+    ValueError: if the recipe takes no step, or would do nothing.
   """
   checks.check_whole('num_steps', recipe.num_steps, 1, ' to attack')
 
@@ -59,6 +63,7 @@ def attacker(
       step_size=recipe.step_size * eps,
     )
 
+  check_recipe(recipe)
   parts = num_parts(recipe)
   recipe = recipe._replace(keep='next')
   attack = batch_attack(make_attack, where, compact=False)

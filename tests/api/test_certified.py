@@ -10,6 +10,7 @@ import pytest
 
 from rdefense import api, defenses
 from rdefense.certify import randomized
+from rdefense.certify.randomized import fixed_codes
 from rdefense.certify.reachable import reachable
 from tests.api.linear import CODES, IMAGES, LABELS, logits_fn
 
@@ -29,6 +30,7 @@ def network():
     (CODES, {'max_nodes': 0}, 'max_nodes=0 must be at least 1'),
     (CODES, {'batch_size': 0}, 'batch_size=0 must be at least 1'),
     (CODES, {'leaf_size': 3}, 'leaf_size=3 must be a power of two'),
+    (CODES, {'leaf_size': 2.0}, 'leaf_size=2.0 must be a whole number'),
   ],
 )
 def test_mistakes_are_told_when_it_is_made(codes, options, words):
@@ -143,3 +145,37 @@ def test_certificates_are_of_the_norm_they_are_asked_for(norm):
     assert same[certified].all()
   fooled = predict(jax.random.key(0), found.witness) != labels
   assert fooled[refuted].all() and refuted.any()
+
+
+def test_votes_of_a_defense_that_draws_nothing_prove_nothing(key):
+  certify = api.certify_randomized(
+    logits_fn, defenses.nearest_code(CODES), fixed_codes(CODES, 0.2), 60
+  )
+  with pytest.raises(ValueError, match='draws nothing, .* take api.certify'):
+    certify(key, IMAGES, LABELS, 0.05)
+
+
+def test_a_mistake_is_told_before_any_vote(key):
+  drawn = []
+
+  def counted(image):
+    jax.debug.callback(lambda: drawn.append(1))
+    return logits_fn(image)
+
+  noisy = defenses.rand_disc_fixed(CODES, 0.2, 40.0)
+  certify = api.certify_randomized(counted, noisy, fixed_codes(CODES, 0.2), 60)
+  with pytest.raises(ValueError, match='eps=3 '):
+    certify(key, IMAGES, LABELS, 3)
+  assert not drawn
+  with pytest.raises(ValueError, match='certifier=0.2 is no function'):
+    api.certify_randomized(logits_fn, noisy, 0.2)
+  with pytest.raises(ValueError, match='sigma=8'):
+    fixed_codes(CODES, 8)
+  with pytest.raises(ValueError, match='span'):
+    fixed_codes([[0.0], [2.0]], 0.2)
+
+
+def test_images_may_be_a_list():
+  decide = api.certify(logits_fn, CODES, max_nodes=4)
+  found = decide(list(IMAGES), list(LABELS), 0.0)
+  assert (found.status == decide(IMAGES, LABELS, 0.0).status).all()

@@ -144,3 +144,20 @@ def test_logits_that_are_none_are_no_class(key):
   images = np.stack([np.full(SHAPE, v, np.float32) for v in (0.9, 0.8, 0.2)])
   with pytest.raises(ValueError, match='logits of image 2 are NaN'):
     api.predict(lost, defenses.identity())(key, images)
+
+
+@pytest.mark.parametrize(
+  'classifier, message',
+  [
+    (3, 'logits_fn=3 is no function of one image'),
+    (lambda params, x: x.reshape(-1), 'is no function of one image .*lambda'),
+    (lambda x: (x.reshape(-1), {}), 'gives a tuple, expected an array'),
+  ],
+  ids=['a number', 'apply of a network', 'a pair'],
+)
+def test_what_is_no_classifier_is_refused(classifier, message, key):
+  defense = defenses.identity()
+  with pytest.raises(ValueError, match=message):
+    api.accuracy(classifier, defense)(key, IMAGES, LABELS)
+  with pytest.raises(ValueError, match=message):
+    api.certify(classifier, CODES)(IMAGES, LABELS, 0.1)

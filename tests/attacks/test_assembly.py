@@ -2,9 +2,11 @@
 
 import jax
 import numpy as np
+import pytest
 
-from rdefense import threats
+from rdefense import attacks, losses, threats
 from rdefense.attacks import assemble, recipes, run
+from rdefense.attacks.assembly import Recipe, check_recipe
 from rdefense.defenses import identity
 from tests.attacks.mean_pixel import X, attacked, logits_fn
 
@@ -42,3 +44,22 @@ def test_the_best_of_different_restarts_is_submitted():
   out, info = attacked(recipe, eps=0.05)
   assert info.margin.shape == (1, 6) and len(np.unique(info.margin)) == 6
   assert 0 < out.margin == info.margin.min()
+
+
+@pytest.mark.parametrize(
+  'options, match',
+  [
+    ({'num_steps': 2.5}, 'num_steps of a=2.5'),
+    ({'step_size': -0.1}, 'step_size of a=-0.1'),
+    ({'alpha': -1.0}, 'alpha of a=-1'),
+    ({'start': 'corner'}, "start of a='corner'"),
+    ({'backward': 'exact'}, "backward of a='exact'"),
+    ({'keep': 'all'}, "keep of a='all'"),
+    ({'num_draws': 6, 'chunk': 4}, 'chunk=4 of a does not divide its 6'),
+  ],
+)
+def test_a_recipe_that_would_do_nothing_is_refused(options, match):
+  recipe = Recipe('a', losses.margin, attacks.sign, 0.1, 3)
+  check_recipe(recipe)
+  with pytest.raises(ValueError, match=match):
+    check_recipe(recipe._replace(**options))

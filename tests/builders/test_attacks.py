@@ -82,3 +82,28 @@ def test_adaptive_leaves_the_surrogate_out_where_nothing_is_discretized():
     assert len(set(names)) == len(names)  # names seed keys
     assert {recipe.start for recipe in chosen} >= {'clean', 'random', 'lower'}
     assert {recipe.step_size for recipe in chosen} == {0.02}
+
+
+@pytest.mark.parametrize('name', ['pgd', 'adaptive', 'fgsm', 'mi_fgsm'])
+def test_what_averages_no_draws_is_no_attack_on_a_randomised_defense(name):
+  config = {'name': name, 'num_steps': 5}
+  if name == 'pgd':
+    config['step_size'] = 0.01
+  if name == 'fgsm':
+    del config['num_steps']
+  assert build.attack_recipes(config, 0.1, 'plain')
+  with pytest.raises(ValueError, match=f"'{name}' averages no draws, .*on="):
+    build.attack_recipes(config, 0.1, 'randomized')
+
+
+@pytest.mark.parametrize(
+  'options, match',
+  [
+    ({'num_steps': -3}, 'num_steps of pgd-3=-3'),
+    ({'num_restarts': 0}, 'num_restarts of pgd5=0'),
+  ],
+)
+def test_numbers_with_which_an_attack_does_nothing_are_refused(options, match):
+  config = {'name': 'pgd', 'num_steps': 5, 'step_size': 0.1} | options
+  with pytest.raises(ValueError, match=match):
+    build.attack_recipes(config, 0.1, 'transformed')

@@ -54,6 +54,18 @@ def clipped(seed=0):
   return fn, (2, 3, 1)
 
 
+def centred(seed=0):
+  """Takes maxima and minima with numbers that depend on the image."""
+  weights = jax.random.normal(jax.random.key(seed), (6, 4))
+
+  def fn(x):
+    x = jnp.matmul(x.reshape(-1), weights)
+    low = jnp.minimum(x[0], x)
+    return jnp.maximum(x, x.mean()) + low - x[1]
+
+  return fn, (2, 3, 1)
+
+
 def digits(seed=0):
   net = digits_cnn(5)
   params = net.init(jax.random.key(seed), jnp.zeros((8, 8, 1)))
@@ -64,5 +76,6 @@ NETWORKS = {
   'residual': residual,
   'cnn': cnn,
   'clipped': clipped,
+  'centred': centred,
   'digits': digits,
 }
