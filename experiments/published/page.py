@@ -57,9 +57,10 @@ def render(
     '`pgd` with its number of steps, on models without a defense, stops at its '
     "first success, which is stronger than the paper's last iterate; "
     '`adaptive` is the worst case of each example over all its recipes and '
-    'iterates. Randomised defenses are judged by one query under keys that no '
-    'attack has seen; keys that end in `majority_of_...` and `best_of_...` '
-    'give the other rules. `gain` is what a defense buys: points above the '
+    'iterates, on fewer images (n): where it is above another attack, those '
+    'are other images. Randomised defenses are judged by one query under keys '
+    'that no attack has seen; keys that end in `majority_of_...` and '
+    '`best_of_...` give the other rules. `gain` is what a defense buys: points above the '
     'same model without one, on the same images, with the interval of the '
     'difference. A figure that misses its target says so.',
   ]

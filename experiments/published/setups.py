@@ -32,6 +32,10 @@ _STUDIES = {
 }
 
 
+# Of these the colours of all pixels are enough.
+_OF_COLORS = ('codebooks', 'hardness', 'idealized')
+
+
 def said(
   group: str,
   presets: Collection[str],
@@ -47,6 +51,11 @@ def said(
   Returns:
     '' where the group is no study of a data set.
   """
+  if group in _OF_COLORS:
+    return (
+      'Of CIFAR-10, colours are those of all 50,000 training images, which are '
+      'at hand where not all of the images are.'
+    )
   if group not in _STUDIES:
     return ''
   module, words = _STUDIES[group]

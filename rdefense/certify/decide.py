@@ -57,6 +57,14 @@ def check_budget(max_nodes: int, batch_size: int, leaf_size: int) -> None:
     )
 
 
+def _check_float32() -> None:
+  if jax.config.jax_enable_x64:
+    raise ValueError(
+      'certificates are of float32, and jax_enable_x64 mixes float64 into it: '
+      'call this within `with jax.enable_x64(False)`.'
+    )
+
+
 def _check_finite(params: PyTree) -> None:
   leaves = jax.tree.leaves(params)
   bad = sum(not np.isfinite(np.asarray(a)).all() for a in leaves)
@@ -149,10 +157,11 @@ def decide(
   Raises:
     ValueError: on arguments out of range, images, labels or codes that are
       none, a budget or sizes below 1, a leaf size that is no power of two,
-      params that are not finite, a clean image whose logits are NaN, a set of
-      codes of another shape than the images, not bool, or with a pixel that
-      has none; by name on a layer without a bound.
+      jax_enable_x64, params that are not finite, a clean image whose logits
+      are NaN, a set of codes of another shape than the images, not bool, or
+      with a pixel that has none; by name on a layer without a bound.
   """
+  _check_float32()
   checks.check_images(images)
   checks.check_length('eps', eps)
   check_budget(max_nodes, batch_size, leaf_size)

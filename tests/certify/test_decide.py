@@ -354,3 +354,9 @@ def test_mistakes_are_one_sentence(changes, words):
   }  # fmt: skip
   with pytest.raises(ValueError, match=words):
     d.decide(**(arguments | changes))
+
+
+def test_float64_mixed_into_float32_is_told():
+  params, codes, images, labels = a_problem(0)
+  with jax.enable_x64(), pytest.raises(ValueError, match='jax_enable_x64'):
+    d.decide(dense, params, codes, images, labels, 0.1)
