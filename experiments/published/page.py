@@ -60,9 +60,9 @@ def render(
     'iterates, on fewer images (n): where it is above another attack, those '
     'are other images. Randomised defenses are judged by one query under keys '
     'that no attack has seen; keys that end in `majority_of_...` and '
-    '`best_of_...` give the other rules. `gain` is what a defense buys: points above the '
-    'same model without one, on the same images, with the interval of the '
-    'difference. A figure that misses its target says so.',
+    '`best_of_...` give the other rules. `gain` is what a defense buys: points '
+    'above the same model without one, on the same images, with the interval '
+    'of the difference. A figure that misses its target says so.',
   ]
   if not results:
     parts.append('No figure is published yet.')

@@ -33,7 +33,7 @@ CHANGES = {
   'data.test_examples': 20,
   'batch_size': 5,
   'only': ('nat_pre', 'disc_nat_pre'),
-  'attacks.adaptive.on': ('none',),
+  'attacks.adaptive.on': (),
 }
 SMALL = [
   SMOKE,

@@ -123,17 +123,17 @@ def test_keys_of_every_config_can_be_published(tmp_path):
 def test_the_lead_leaves_frozen_randomness_out():
   conditions = {
     'clean': {'eps': 0.0, 'percent': 93.0},
-    'eps0.1/paper_b': {'eps': 0.1, 'percent': 84.4},
-    'eps0.5/frozen': {'eps': 0.5, 'percent': 0.0},
+    'eps0.1/paper_b': {'eps': 0.1, 'percent': 84.4, 'total': 1000},
+    'eps0.5/frozen': {'eps': 0.5, 'percent': 0.0, 'total': 100},
   }
   lead = pictures.lead({'randmix': {'conditions': conditions}})
-  assert lead.endswith('randmix 84.4% (eps0.1/paper_b).')
+  assert lead.endswith('randmix 84.4% of 1,000 (eps0.1/paper_b).')
 
 
 def test_the_lead_leaves_settings_without_attacks_out():
   clean = {'clean': {'eps': 0.0, 'percent': 93.0}}
-  attacked = clean | {'eps0.1/pgd': {'eps': 0.1, 'percent': 7.0}}
+  attacked = clean | {'eps0.1/pgd': {'eps': 0.1, 'percent': 7.0, 'total': 40}}
   bare, other = {'conditions': clean}, {'conditions': attacked}
   lead = pictures.lead({'bare': bare, 'other': other})
-  assert lead.endswith('run: other 7.0% (eps0.1/pgd).')
+  assert lead.endswith('run: other 7.0% of 40 (eps0.1/pgd).')
   assert pictures.lead({'bare': bare}) == ''
