@@ -40,6 +40,7 @@ def model_run(method: str, **changes) -> dict:
     # the ramp, and whether that is of attacked codes.
     'natural_weight': 1.0,
     'attacked': False,
+    # Of adversarial training; here `step_size` is a multiple of eps.
     'attack': {'name': 'pgd', 'num_steps': 0, 'step_size': 0.0, 'alpha': 10.0},
   }
   run['attack'] |= changes.pop('attack', {})

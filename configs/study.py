@@ -104,6 +104,11 @@ def check_settings(config, only) -> None:
       _check_named(f'attack {name}: on', kind, parts.KINDS)
     if attack.source:
       _check_named(f'attack {name}: source', attack.source, config.settings)
+  if not config.threat.unit > 0:
+    raise ValueError(
+      f'threat.unit={config.threat.unit} must be positive: radii are named in '
+      'units of 1 / unit.'
+    )
   _check_named('strip.attack', config.strip.attack, config.attacks)
   for name in config.radii_of:
     _check_named('radii_of', name, config.settings)

@@ -228,3 +228,12 @@ def test_keys_whose_draws_depend_on_the_batch_are_refused(impl):
   with pytest.raises(ValueError, match='is no random key'):
     checks.check_key(jax.random.key_data(typed))
   checks.check_key(jax.random.PRNGKey(0))
+
+
+@pytest.mark.parametrize('value', ['0.1', None, True, [0.1], np.zeros(3)])
+def test_what_is_no_number_is_refused(value):
+  for check in (checks.check_number, checks.check_length, checks.check_noise):
+    with pytest.raises(ValueError, match='^eps=.* must be one number'):
+      check('eps', value)
+  for fine in (1, 0.5, np.float64(0.5), jnp.bfloat16(0.5), jnp.float32(0.5)):
+    checks.check_number('eps', fine)

@@ -215,9 +215,10 @@ def test_one_budget_is_the_same_number_of_gradients():
     ),
     ({'settings.nat_pre.model': 'natt'}, "setting nat_pre: model='natt'"),
     ({'strip.attack': 'nope'}, "strip.attack='nope' is none of: .*paper_a"),
+    ({'threat.unit': 0}, 'threat.unit=0 must be positive'),
     ({'radii_of': {'nat_prex': (0.1,)}}, "radii_of='nat_prex' is none of"),
   ],
-  ids=['kind', 'source', 'model', 'strip', 'radii'],
+  ids=['kind', 'source', 'model', 'strip', 'unit', 'radii'],
 )
 def test_names_that_point_to_nothing_are_refused(change, words):
   config = importlib.import_module('configs.digits').get_config('smoke')

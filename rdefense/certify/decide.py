@@ -58,7 +58,7 @@ def check_budget(max_nodes: int, batch_size: int, leaf_size: int) -> None:
 
 
 def _check_float32() -> None:
-  if jax.config.jax_enable_x64:
+  if jnp.result_type(float) != np.float32:
     raise ValueError(
       'certificates are of float32, and jax_enable_x64 mixes float64 into it: '
       'call this within `with jax.enable_x64(False)`.'

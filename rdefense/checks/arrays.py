@@ -160,7 +160,7 @@ def check_channels(x, codes) -> None:
   if x.shape[-1] != codes.shape[-1]:
     raise ValueError(
       f'image has {x.shape[-1]} channels, the codes have {codes.shape[-1]}: '
-      'this codebook was fitted on other data.'
+      'was this codebook fitted on other data, or are channels not last?'
     )
 
 

@@ -9,6 +9,7 @@ __all__ = [
   'check_at_least',
   'check_length',
   'check_noise',
+  'check_number',
   'check_positive',
   'check_probability',
   'check_steepness',
@@ -22,20 +23,38 @@ def is_concrete(value) -> bool:
   return not isinstance(value, jax.core.Tracer)
 
 
+def check_number(name: str, value) -> None:
+  """Raises `ValueError` on text, None and arrays; traced values pass.
+
+  >>> check_number('eps', '0.1')
+  Traceback (most recent call last):
+    ...
+  ValueError: eps='0.1' must be one number.
+  """
+  if is_concrete(value) and not (
+    np.ndim(value) == 0
+    and jax.dtypes.issubdtype(np.asarray(value).dtype, np.number)
+  ):
+    raise ValueError(f'{name}={value!r} must be one number.')
+
+
 def check_at_least(name: str, value, least, hint: str = '') -> None:
   """Raises `ValueError` unless `value >= least`; traced values pass."""
+  check_number(name, value)
   if is_concrete(value) and not value >= least:
     raise ValueError(f'{name}={value} must be at least {least}{hint}.')
 
 
 def check_positive(name: str, value, hint: str = '') -> None:
   """Raises `ValueError` unless `value > 0`; traced values pass."""
+  check_number(name, value)
   if is_concrete(value) and not value > 0:
     raise ValueError(f'{name}={value} must be positive{hint}.')
 
 
 def check_probability(name: str, value, hint: str = '') -> None:
   """Raises `ValueError` unless `0 < value < 1`; traced values pass."""
+  check_number(name, value)
   if is_concrete(value) and not 0 < value < 1:
     raise ValueError(f'{name}={value} must be strictly between 0 and 1{hint}.')
 

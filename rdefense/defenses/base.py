@@ -116,7 +116,14 @@ def chain(*defenses: Defense) -> Defense:
 
   Returns:
     A `Defense`; the key is consumed.
+
+  Raises:
+    ValueError: on what is no defense, such as a list of them.
   """
+  for defense in defenses:
+    checks.check_defense(defense)
+  if not defenses:
+    return identity()
 
   def compose(fns: list[KeyedFn]) -> KeyedFn:
     def composed(key: Key, x: Array) -> Array:

@@ -154,7 +154,7 @@ def test_links_apply_from_left_to_right(key):
 
 
 def test_an_empty_chain_is_the_identity(key):
-  x = np.float32([0.1, 0.9])
+  x = np.float32([[[0.1], [0.9]]])
   np.testing.assert_array_equal(chain().apply(key, x), x)
 
 
@@ -200,3 +200,10 @@ def test_a_gradient_has_the_precision_of_its_image(backward, key):
   assert grad(half).dtype == jnp.bfloat16
   same = grad(half.astype(jnp.float32))
   np.testing.assert_allclose(grad(half).astype(jnp.float32), same, rtol=0.01)
+
+
+def test_a_chain_is_of_defenses_and_an_empty_one_checks_its_image(key):
+  with pytest.raises(ValueError, match='has no `apply` and `surrogate`'):
+    chain([identity(), identity()])
+  with pytest.raises(ValueError, match='image'):
+    chain().apply(key, jnp.zeros((3, 3)))
