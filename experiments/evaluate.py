@@ -135,7 +135,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   counted = at_hand.count(config.data.name)
   results = {
     'title': config.title,
-    'lead': pictures.lead(settings),
+    'lead': pictures.lead(settings, found),
     'settings': settings,
     'codebook': None if book is None else book._asdict(),
     'images': counted,

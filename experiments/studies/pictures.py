@@ -1,5 +1,7 @@
 """What a report of an evaluation shows besides its table."""
 
+import functools
+
 import jax
 import numpy as np
 
@@ -11,35 +13,44 @@ __all__ = ['curves', 'lead', 'strip', 'table_only']
 _PICTURE = 3  # role folded into the evaluation's key
 
 
-def lead(settings) -> str:
+def lead(settings, found) -> str:
   """One sentence: what the discretization is worth against the best attack.
 
-  Frozen randomness is a check of the attack, at a radius where nothing stands.
-  Settings without an attack are left out; '' where there is none at all.
+  That is the one which leaves least of the images that all have seen, at the
+  largest radius. Frozen randomness is a check of the attack, at a radius where
+  nothing stands. Settings without an attack are left out; '' where there is
+  none at all.
+
+  Args:
+    settings: of the results.
+    found: setting -> condition -> `counterparts.Verdicts`.
   """
 
-  def worst(attacked):
+  def strongest(name: str, attacked) -> str:
     top = max(e['eps'] for e in attacked.values())
-    return min(
-      (e['percent'], c, e['total'])
-      for c, e in attacked.items()
-      if e['eps'] == top
+    rivals = {c: found[name][c] for c, e in attacked.items() if e['eps'] == top}
+    seen_by_all = functools.reduce(
+      np.intersect1d, (verdicts.examples for verdicts in rivals.values())
     )
+    left = {
+      c: verdicts.correct[np.isin(verdicts.examples, seen_by_all)].mean()
+      for c, verdicts in rivals.items()
+    }
+    return min(rivals, key=lambda c: (left[c], attacked[c]['percent']))
 
-  attacks = {
-    name: {
+  parts = []
+  for name, setting in settings.items():
+    attacked = {
       condition: e
       for condition, e in setting['conditions'].items()
       if condition != 'clean' and not condition.endswith('/frozen')
     }
-    for name, setting in settings.items()
-  }
-  parts = [
-    f'{name} {percent:.1f}% of {total:,} ({condition})'
-    for name, attacked in attacks.items()
-    if attacked
-    for percent, condition, total in [worst(attacked)]
-  ]
+    if attacked:
+      condition = strongest(name, attacked)
+      tally = attacked[condition]
+      parts.append(
+        f'{name} {tally["percent"]:.1f}% of {tally["total"]:,} ({condition})'
+      )
   if not parts:
     return ''
   return 'Accuracy under the strongest attack run: ' + ', '.join(parts) + '.'

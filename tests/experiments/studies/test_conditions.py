@@ -7,7 +7,7 @@ from configs import mnist
 from configs.paper import figure_2, table_2a, table_2b
 from configs.paper.published import CONTEST
 from experiments import publish
-from experiments.studies import conditions, pictures
+from experiments.studies import conditions, counterparts, pictures
 from rdefense import build
 
 
@@ -120,20 +120,50 @@ def test_keys_of_every_config_can_be_published(tmp_path):
     publish.publish(tmp_path / 'results.json', {key: entry})
 
 
+def judged_on(**right):
+  """Settings and verdicts, from condition -> radius, who is right."""
+  settings, found = {}, {}
+  for name, under in right.items():
+    settings[name] = {
+      'conditions': {
+        condition: {
+          'eps': eps,
+          'percent': 100 * np.mean(each),
+          'total': len(each),
+        }
+        for condition, (eps, each) in under.items()
+      }
+    }
+    found[name] = {
+      condition: counterparts.Verdicts(np.arange(len(each)), np.array(each))
+      for condition, (_, each) in under.items()
+    }
+  return settings, found
+
+
 def test_the_lead_leaves_frozen_randomness_out():
-  conditions = {
-    'clean': {'eps': 0.0, 'percent': 93.0},
-    'eps0.1/paper_b': {'eps': 0.1, 'percent': 84.4, 'total': 1000},
-    'eps0.5/frozen': {'eps': 0.5, 'percent': 0.0, 'total': 100},
+  seen = {
+    'clean': (0.0, [True] * 4),
+    'eps0.1/paper_b': (0.1, [True, False, True, True]),
+    'eps0.5/frozen': (0.5, [False]),
   }
-  lead = pictures.lead({'randmix': {'conditions': conditions}})
-  assert lead.endswith('randmix 84.4% of 1,000 (eps0.1/paper_b).')
+  lead = pictures.lead(*judged_on(randmix=seen))
+  assert lead.endswith('randmix 75.0% of 4 (eps0.1/paper_b).')
 
 
 def test_the_lead_leaves_settings_without_attacks_out():
-  clean = {'clean': {'eps': 0.0, 'percent': 93.0}}
-  attacked = clean | {'eps0.1/pgd': {'eps': 0.1, 'percent': 7.0, 'total': 40}}
-  bare, other = {'conditions': clean}, {'conditions': attacked}
-  lead = pictures.lead({'bare': bare, 'other': other})
-  assert lead.endswith('run: other 7.0% of 40 (eps0.1/pgd).')
-  assert pictures.lead({'bare': bare}) == ''
+  clean = {'clean': (0.0, [True] * 4)}
+  attacked = clean | {'eps0.1/pgd': (0.1, [False] * 3 + [True])}
+  lead = pictures.lead(*judged_on(bare=clean, other=attacked))
+  assert lead.endswith('run: other 25.0% of 4 (eps0.1/pgd).')
+  assert pictures.lead(*judged_on(bare=clean)) == ''
+
+
+def test_the_lead_compares_attacks_on_the_images_that_all_have_seen():
+  """The ensemble leaves a larger share, but of the first ones fewer."""
+  seen = {
+    'eps0.1/paper_a': (0.1, [True, True, False] + [False] * 5),
+    'eps0.1/adaptive': (0.1, [True, False, False]),
+  }
+  lead = pictures.lead(*judged_on(behind=seen))
+  assert lead.endswith('behind 33.3% of 3 (eps0.1/adaptive).')
