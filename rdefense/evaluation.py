@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from rdefense import counting
-from rdefense.attacks.assembly import Recipe, check_recipe
+from rdefense.attacks.assembly import Recipe, check_ensemble
 from rdefense.attacks.driver import rows_at_once
 from rdefense.data.batches import Batch
 from rdefense.data.sources import Arrays
@@ -100,14 +100,7 @@ def attack(
       nothing, and on two of one name.
   """
   ball(norm, eps)  # raises on a norm or a radius that is none
-  for recipe in recipes:
-    check_recipe(recipe)
-  names = [recipe.name for recipe in recipes]
-  if len(set(names)) < len(names):
-    raise ValueError(
-      f'recipes are called {", ".join(names)}: each needs a name of its own, '
-      'by which it has its keys and its submissions.'
-    )
+  check_ensemble(recipes)
   source = target if source is None else source
   where = layout() if where is None else where
   choosing, judging = (

@@ -4,7 +4,7 @@ A `Recipe` is the whole protocol of one attack, in names and numbers;
 `assemble` makes it an `Attack` on one classifier behind one defense.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import optax
@@ -19,7 +19,7 @@ from rdefense.precision import HIGHEST, at
 from rdefense.threats import STARTS, Threat
 from rdefense.types import LogitsFn, Loss
 
-__all__ = ['Recipe', 'assemble', 'check_recipe', 'num_parts']
+__all__ = ['Recipe', 'assemble', 'check_ensemble', 'check_recipe', 'num_parts']
 
 
 class Recipe(NamedTuple):
@@ -80,6 +80,18 @@ def check_recipe(recipe: Recipe) -> None:
   checks.check_choice(f'backward{of}', recipe.backward, BACKWARD)
   checks.check_choice(f'keep{of}', recipe.keep, KEEP)
   num_parts(recipe)
+
+
+def check_ensemble(recipes: Sequence[Recipe]) -> None:
+  """Raises `ValueError` on such a recipe among these, or two of one name."""
+  for recipe in recipes:
+    check_recipe(recipe)
+  names = [recipe.name for recipe in recipes]
+  if len(set(names)) < len(names):
+    raise ValueError(
+      f'recipes are called {", ".join(names)}: each needs a name of its own, '
+      'by which it has its keys and its submissions.'
+    )
 
 
 def num_parts(recipe: Recipe) -> int:
