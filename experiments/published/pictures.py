@@ -7,6 +7,7 @@
 from collections.abc import Callable, Iterator, Mapping
 import fnmatch
 import functools
+import re
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
@@ -35,6 +36,35 @@ _OF_PAPER_B = {
   'randdisc': 'RandDisc',
   'randmix': 'RandMix',
 }
+# Of paper B's Figure 4: file, what is on the axis, curve -> its keys.
+_FIGURE_4 = {
+  'noise': (
+    'B, Figure 4(a): ImageNet, eps 1',
+    'standard deviation of the noise, of 255',
+    {
+      'Gaussian, clean': 'nips17/gaussian_sigma*/clean',
+      'Gaussian, attacked': 'nips17/gaussian_sigma*/eps1/paper_b',
+      'RandMix, clean': 'nips17/randmix_sigma*/clean',
+      'RandMix, attacked': 'nips17/randmix_sigma*/eps1/paper_b',
+    },
+  ),
+  'centres': (
+    'B, Figure 4(b): RandMix, ImageNet, eps 1',
+    'centres',
+    {
+      'clean': 'nips17/randmix_k*/clean',
+      'attacked': 'nips17/randmix_k*/eps1/paper_b',
+    },
+  ),
+  'copies': (
+    'B, Figure 4(c): RandMix, ImageNet, eps 1',
+    'copies that a gradient is averaged over',
+    {
+      'attacked, one query': 'nips17/randmix/eps1/copies*',
+      'attacked, majority of 20': 'nips17/randmix/eps1/copies*/majority_of_20',
+    },
+  ),
+}
 _FEWEST = 3  # points of a curve worth drawing
 
 
@@ -52,7 +82,7 @@ def pictures(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Picture]:
     results: key -> fields of `Entry`, as docs/results.json holds them.
   """
   found = {published_key(key): fields for key, fields in results.items()}
-  return dict((*_against_eps(found), *_against_codes(found)))
+  return dict((*_against_eps(found), *_against_codes(found), *_figure_4(found)))
 
 
 def _against_eps(found) -> Iterator[tuple[str, Picture]]:
@@ -114,6 +144,27 @@ def _against_codes(found) -> Iterator[tuple[str, Picture]]:
         plots.size_curves, curves, title, 'density codes', printed=printed
       )
       yield f'{dataset}_{base}_against_codes.png', _picture(caption, draw)
+
+
+def _figure_4(found) -> Iterator[tuple[str, Picture]]:
+  """Accuracy against noise, centres and copies: Figure 4 of paper B."""
+  for name, (title, axis, owners) in _FIGURE_4.items():
+    curves = {
+      curve: _numbered(found, pattern) for curve, pattern in owners.items()
+    }
+    if min(map(len, curves.values())) >= _FEWEST:
+      caption = f'{title}: accuracy; bars are exact 95% intervals'
+      draw = functools.partial(plots.size_curves, curves, title, axis)
+      yield f'nips17_against_{name}.png', _picture(caption, draw)
+
+
+def _numbered(found, pattern: str) -> list[tuple[float, Tally]]:
+  """`(number, tally)` of keys that have a number in the place of the star."""
+  number = re.compile(re.escape(pattern).replace(r'\*', r'(\d+)'))
+  hits = {key: number.fullmatch(key) for key in found}
+  return sorted(
+    (float(hit[1]), _tally(found[key])) for key, hit in hits.items() if hit
+  )
 
 
 def _picture(caption: str, draw: Callable[[], Figure]) -> Picture:

@@ -43,6 +43,24 @@ def test_three_codebooks_make_a_curve_beside_the_papers():
   assert picture.png().startswith(b'\x89PNG')
 
 
+def test_three_noises_make_a_curve_of_each_defense():
+  keys = [
+    f'nips17/{name}_sigma{noise}/{condition}'
+    for name in ('gaussian', 'randmix')
+    for noise in (4, 16, 32)
+    for condition in ('clean', 'eps1/paper_b', 'eps1/paper_b/best_of_10')
+  ]
+  assert not pictures.pictures(figures(*keys[:-2]))
+  ((name, picture),) = pictures.pictures(figures(*keys)).items()
+  assert name == 'nips17_against_noise.png'
+  assert picture.png().startswith(b'\x89PNG')
+  copies = [f'nips17/randmix/eps1/copies{n}' for n in (1, 3, 10)]
+  copies += [f'{key}/majority_of_20' for key in copies]
+  assert list(pictures.pictures(figures(*copies))) == [
+    'nips17_against_copies.png'
+  ]
+
+
 @pytest.mark.skipif(
   not (DOCS / 'RESULTS.md').exists(), reason='no figure is published yet'
 )
