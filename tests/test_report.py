@@ -224,3 +224,13 @@ def test_nothing_to_report_is_refused(tmp_path):
   with pytest.raises(ValueError, match='nothing to report'):
     report.write_report(tmp_path, {'title': 't', 'settings': {}}, {})
   assert not list(tmp_path.iterdir())
+
+
+def test_of_a_study_that_no_paper_has_no_figure_of_one_is_told(tmp_path):
+  write(tmp_path, published={})
+  alone = (tmp_path / 'report.md').read_text()
+  assert "paper's setup" not in alone and 'the paper prints' not in alone
+  write(tmp_path)
+  beside = (tmp_path / 'report.md').read_text()
+  assert "Not the paper's setup" in beside
+  assert 'below it the figure the paper prints and ours minus it' in beside
