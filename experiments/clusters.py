@@ -204,16 +204,16 @@ def main(argv):
       f'pixel one of a few centres; {" or ".join(_HARD)} does.'
     )
   condition = _attack(config, build.kind(about), name)
-  provenance.claim(workdir, config.to_dict())
-  test = build.dataset(config.data.to_dict(), config.data.judged_on)
-  number = _IMAGE.value
-  if not 0 <= number < len(test.images) or test.images.shape[-1] != 3:
-    raise ValueError(
-      f'--image={number} must be one of {len(test.images)} images of three '
-      f'channels; they have {test.images.shape[-1]}.'
-    )
-  pipeline = pipelines(config, workdir, test, None)
-  _, target = pipeline(name)
+  with provenance.claimed(workdir, config.to_dict()):
+    test = build.dataset(config.data.to_dict(), config.data.judged_on)
+    number = _IMAGE.value
+    if not 0 <= number < len(test.images) or test.images.shape[-1] != 3:
+      raise ValueError(
+        f'--image={number} must be one of {len(test.images)} images of three '
+        f'channels; they have {test.images.shape[-1]}.'
+      )
+    pipeline = pipelines(config, workdir, test, None)
+    _, target = pipeline(name)
   source = pipeline(condition.source)[1] if condition.source else None
   key = jax.random.fold_in(jax.random.key(config.seed), _CLUSTERS)
   results = measure(

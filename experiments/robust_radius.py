@@ -214,10 +214,10 @@ def main(argv):
   attack = _ATTACK.value or strongest
   checks.check_choice('attack', attack, fitting)
   largest = _LARGEST.value or 2 * float(config.threat.eps)
-  provenance.claim(workdir, config.to_dict())
-  test = build.dataset(config.data.to_dict(), config.data.judged_on)
-  book = fitted_codebook(config, workdir)
-  _, target = pipelines(config, workdir, test, book)(name)
+  with provenance.claimed(workdir, config.to_dict()):
+    test = build.dataset(config.data.to_dict(), config.data.judged_on)
+    book = fitted_codebook(config, workdir)
+    _, target = pipelines(config, workdir, test, book)(name)
   about = config.attacks[attack].to_dict()
   options = f'{largest:g}-{_NUM_STEPS.value}-{_MAX_NODES.value}'
   network = None

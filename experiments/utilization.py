@@ -16,9 +16,8 @@ the larger of of_matmul and of_bandwidth. f and b are those of
 `experiments.measuring.loops` on a CPU, whatever the device, as XLA does not
 count what libraries compute for a GPU. So b is what a CPU's compiler moves: a
 share of the bandwidth above 1 says that caches, or another compiler, keep more
-on chip. An
-accelerator's batches fill it; where they do not fit its memory, lower them by
-`--batch`.
+on chip. An accelerator's batches fill it; where they do not fit its memory,
+lower them by `--batch`.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -8,6 +8,7 @@ number.
 """
 
 from collections.abc import Callable, Mapping
+import functools
 import time
 from typing import Any
 
@@ -75,15 +76,13 @@ def worked_off(
       counts = counts + count(columns)
       bar.set_postfix_str(tell(counts))
       bar.update(len(columns['index']))
-  rows = _rows(directory, -(-total // shard_size), total)
-  if processes > 1:
-    pause = _FIRST_LOOK
-    while rows is None:
-      # It looks on disk, not at the processes: who has lost one is stopped by
-      # JAX's runtime, and the folder is what the next run goes on from.
-      time.sleep(pause)
-      pause = min(2 * pause, _LAST_LOOK)
-      rows = _rows(directory, -(-total // shard_size), total)
+  look = functools.partial(_rows, directory, -(-total // shard_size), total)
+  rows, pause = look(), _FIRST_LOOK
+  while rows is None and processes > 1:
+    # It looks on disk, not at the processes: who has lost one is stopped by
+    # JAX's runtime, and the folder is what the next run goes on from.
+    time.sleep(pause)
+    rows, pause = look(), min(2 * pause, _LAST_LOOK)
   if rows is None:
     raise ValueError(
       f'{directory} lacks some of the first {total} examples: were shards of '

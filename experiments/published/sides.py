@@ -57,9 +57,9 @@ def best(side: Side, found: Figures) -> Best | None:
   less = _highest(side.less, found, side.worst)
   if less is None:
     return None
-  shares = f'{less.share} to {highest.share}'
   gain = bought(side, Side(side.less), found)
   if gain is not None:
+    shares = f'{less.share} to {highest.share}'
     return gain._replace(sentence=f'{gain.sentence} ({shares})')
   value = highest.value - less.value
   told = f'{signed(value, 1)} points'
@@ -67,7 +67,7 @@ def best(side: Side, found: Figures) -> Best | None:
     value,
     highest.low - less.high,
     highest.high - less.low,
-    f'{told} ({shares})',
+    told,
     f'{told} ({less.sentence} to {highest.sentence})',
   )
 

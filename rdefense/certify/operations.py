@@ -153,11 +153,8 @@ def _append(eqn, operands, found: list[Operation]) -> _Entry:
 
 def _spread(operand, shape: tuple[int, ...], found: list[Operation]):
   """A scalar that depends on the input, as an array of a shape."""
-  if (
-    not isinstance(operand, _Entry)
-    or found[operand.position].shape
-    or (not shape)
-  ):
+  is_scalar = isinstance(operand, _Entry) and not found[operand.position].shape
+  if not is_scalar or not shape:
     return operand
   params = {'shape': shape, 'broadcast_dimensions': (), 'sharding': None}
   found.append(

@@ -52,6 +52,7 @@ def attacker(
     ValueError: if the recipe takes no step, or would do nothing.
   """
   checks.check_whole('num_steps', recipe.num_steps, 1, ' to attack')
+  check_recipe(recipe)
 
   def make_attack(operands):
     params, eps = operands
@@ -63,7 +64,6 @@ def attacker(
       step_size=recipe.step_size * eps,
     )
 
-  check_recipe(recipe)
   parts = num_parts(recipe)
   recipe = recipe._replace(keep='next')
   attack = batch_attack(make_attack, where, compact=False)

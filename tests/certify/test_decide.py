@@ -243,7 +243,7 @@ def test_what_is_certified_is_so_in_float32_and_in_float64(scale, by_tables):
       assert not right or abs(truth) < 1e-6 * scale
     else:
       assert abs(truth) < 3e-5 * scale
-  assert wrong >= 4 and certified >= 4
+  assert wrong >= (4 if by_tables else 5) and certified >= 4
 
 
 def test_results_do_not_depend_on_the_batch():
