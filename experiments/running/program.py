@@ -14,7 +14,7 @@ from absl import app, flags
 from etils.epath import Path
 import jax
 
-from experiments.running import preemption
+from experiments.running import allocation, preemption
 from rdefense import checks
 
 __all__ = [
@@ -54,6 +54,7 @@ def run(main: Callable) -> None:
       says of an extra that is not installed, and any `OSError`, is printed as
       `error: ...`; SIGTERM ends it with a sentence and `preemption.STATUS`.
   """
+  allocation.keep_freed()
   # Of the others, draws for an image depend on its batch; TPUs may have them.
   jax.config.update('jax_default_prng_impl', checks.THREEFRY)
   try:

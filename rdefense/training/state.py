@@ -1,6 +1,7 @@
 """What training is at: parameters, optimiser, steps; and one step further."""
 
 from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
@@ -75,4 +76,25 @@ def compiled(update, copied, *rest) -> Callable:
     in_shardings=(copied, *rest),
     out_shardings=copied,
     donate_argnums=0,
+    compiler_options=_options(jax.default_backend()),
   )
+
+
+@functools.cache
+def _options(backend: str) -> dict[str, str]:
+  """How XLA is to compile a step; none where it has no such choice.
+
+  By its newer library for CPUs (jaxlib 0.10.2) a convolution's derivative by
+  the weights takes up to nine times as long as by the older one. The flag is
+  experimental, and may go.
+  """
+  options = {
+    'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT'
+  }
+  if backend != 'cpu':
+    return {}
+  try:
+    jax.jit(lambda: 0, compiler_options=options).lower().compile()
+  except jax.errors.JaxRuntimeError:
+    return {}
+  return options
