@@ -33,7 +33,17 @@ _PIECE = 100  # more rows at once cost a CPU more a row, out of its caches
 
 def rows_at_once(rows: int) -> int:
   """How many of a device's rows run side by side in one evaluation."""
-  return min(rows, _PIECE) if _host_loop() else rows
+  return _even(rows) if _host_loop() else rows
+
+
+def _even(rows: int) -> int:
+  """Of as few pieces as there can be, the size that pads them least.
+
+  >>> _even(60), _even(128), _even(500)
+  (60, 64, 100)
+  """
+  pieces = max(1, -(-rows // _PIECE))
+  return -(-rows // pieces)
 
 
 def _host_loop() -> bool:
@@ -92,8 +102,9 @@ def batch_attack(
     everything = np.ones(len(x), bool)
 
     def evaluate(state, i, stale, rows):
-      for piece in np.split(rows, range(_PIECE, len(rows), _PIECE)):
-        size = size_for(len(piece), min(largest, _PIECE))
+      most = _even(largest)
+      for piece in np.split(rows, range(most, len(rows), most)):
+        size = size_for(len(piece), most)
         whole = size >= len(x)
         part_data, part = (*data, stale), state
         if not whole:
