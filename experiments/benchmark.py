@@ -23,7 +23,6 @@ from absl import flags
 from etils.epath import Path
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
 from experiments.measuring import (
@@ -31,13 +30,12 @@ from experiments.measuring import (
   peers,
   timing,
 )
+from experiments.measuring.accuracy import time_to_accuracy
 from experiments.measuring.timing import Figure, take_turns
+from experiments.measuring.training_steps import training_steps
 from experiments.running import program
-from experiments.studies.workdir import load_params
-from rdefense import build, deployed, evaluation, files
 from rdefense.attacks import assemble, batch_attack
-from rdefense.attacks.recipes import pgd_falling, pgd_madry
-from rdefense.data import gather
+from rdefense.attacks.recipes import pgd_madry
 from rdefense.defenses import identity
 from rdefense.losses import cross_entropy
 from rdefense.models import max_pool, mnist_cnn
@@ -169,72 +167,6 @@ def against_peers(params, x, y, size: Size) -> dict[str, Figure]:
   }
 
 
-def time_to_accuracy(workdir: Path, size: Size) -> dict[str, Figure]:
-  """A whole evaluation of the natural model, ours over torchattacks'."""
-  if not peers.installed('torch', 'torchattacks'):
-    return {}
-  import torch
-  import torchattacks
-
-  config = ml_collections.ConfigDict(files.read_json(workdir / 'config.json'))
-  test = build.dataset(config.data.to_dict(), 'test')
-  batch = gather(test, np.arange(min(size.images, len(test.images))))
-  network = build.classifier(config.model.to_dict(), test.num_classes)
-  params = load_params(
-    config, workdir, 'nat', network, identity(), batch.image[0]
-  )
-  target = deployed.Target(
-    network.apply, lambda codes, alpha: identity(), params
-  )
-  net = peers.torch_network(params)
-  x, y = peers.to_torch(batch.image, batch.label)
-  logits = jax.vmap(network.apply, (None, 0))(params, jnp.asarray(batch.image))
-  with torch.no_grad():
-    peers.check_equal('torchattacks', net(x), logits)
-  peer = torchattacks.PGD(net, _EPS, _STEP_SIZE, size.long_steps)
-  correct = {}
-
-  def ours(name, recipes):
-    verdicts = evaluation.attack(
-      target, recipes, 'linf', _EPS, jax.random.key(2), batch
-    )
-    correct[name] = verdicts.predicted == batch.label
-
-  def theirs():
-    hits = []
-    for images, labels in zip(x.split(size.batch), y.split(size.batch)):
-      attacked = peer(images, labels)
-      with torch.no_grad():
-        hits.append((net(attacked).argmax(1) == labels).numpy())
-    correct['torchattacks'] = np.concatenate(hits)
-
-  chosen = {
-    'ours': pgd_falling(_EPS),
-    'ours_of_as_many_steps': pgd_madry(size.long_steps, _STEP_SIZE),
-  }
-  seconds = take_turns(
-    {n: functools.partial(ours, n, r) for n, r in chosen.items()}
-    | {'torchattacks': theirs},
-    size.long_repeats,
-  )
-  name, count = 'time_to_accuracy', len(x)
-  targets = {
-    'ours': ('', f'at least 5 (it takes {size.long_steps} steps, ours 20)'),
-    'ours_of_as_many_steps': ('_in_as_many_steps', 'none'),
-  }
-  figures = {
-    f'{name}_vs_torchattacks{suffix}': Figure(
-      seconds['torchattacks'] / seconds[who], target, 'times', count
-    )
-    for who, (suffix, target) in targets.items()
-  }
-  for who, hits in correct.items():
-    accuracy = np.array([100 * hits.mean()])
-    figures[f'{name}/{who}_accuracy'] = Figure(accuracy, '', '%', count)
-    figures[f'{name}/{who}_seconds'] = Figure(seconds[who], '', 's', count)
-  return figures
-
-
 def measure(size: Size, workdir: Path | None = None) -> dict[str, Figure]:
   """All figures, by the last part of their keys."""
   x = np.random.default_rng(0).random((size.batch, 28, 28, 1), np.float32)
@@ -242,10 +174,13 @@ def measure(size: Size, workdir: Path | None = None) -> dict[str, Figure]:
   params = mnist_cnn().init(jax.random.key(0), x[0])
   figures = against_hardware(params, x, y, size)
   figures |= against_peers(params, x, y, size)
+  figures |= training_steps(size.repeats)
   if not workdir:
     print('No --workdir with a trained model: time_to_accuracy is left out.')
   else:
-    figures |= time_to_accuracy(workdir, size)
+    figures |= time_to_accuracy(
+      workdir, size.images, size.long_steps, size.long_repeats
+    )
   return figures
 
 

@@ -13,6 +13,13 @@ from rdefense.types import Array, Key, PyTree
 
 __all__ = ['TrainState', 'compiled', 'descend', 'initial']
 
+# By its newer library for CPUs (jaxlib 0.10.2) XLA takes up to nine times as
+# long for a convolution's derivative by the weights as by its older one. The
+# flag is experimental, and may go.
+_CPU = {
+  'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT'
+}
+
 
 class TrainState(NamedTuple):
   """Everything a checkpoint holds."""
@@ -82,19 +89,11 @@ def compiled(update, copied, *rest) -> Callable:
 
 @functools.cache
 def _options(backend: str) -> dict[str, str]:
-  """How XLA is to compile a step; none where it has no such choice.
-
-  By its newer library for CPUs (jaxlib 0.10.2) a convolution's derivative by
-  the weights takes up to nine times as long as by the older one. The flag is
-  experimental, and may go.
-  """
-  options = {
-    'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT'
-  }
+  """How XLA is to compile a step, where it has that choice."""
   if backend != 'cpu':
     return {}
   try:
-    jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    jax.jit(lambda: 0, compiler_options=_CPU).lower().compile()
   except jax.errors.JaxRuntimeError:
     return {}
-  return options
+  return _CPU

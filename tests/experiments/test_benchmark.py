@@ -59,7 +59,10 @@ def test_a_quick_run_measures_everything(monkeypatch):
   # The peers' own code warns and reuses keys; neither is our business.
   with jax.debug_key_reuse(False), jax.numpy_rank_promotion('allow'):
     found = benchmark.measure(benchmark.QUICK)
-  expected = {'pgd_step_over_gradient', 'gradient_over_matmul'}
-  assert expected < set(found)
+  assert set(found) > {
+    'pgd_step_over_gradient',
+    'gradient_over_matmul',
+    'training_step_vs_default/wide_resnet',
+  }
   for figure in found.values():
     assert np.isfinite(figure.samples).all() and (figure.samples > 0).all()
