@@ -161,10 +161,10 @@ def run(attack: Attack, num_steps: int, num_parts: int = 1) -> Callable:
     num_parts: of each evaluation, see `gradients.averaged`.
 
   Returns:
-    `(key, x, y) -> (Outcome, AttackInfo)`, the info stacked over steps
-    `[num_steps]`; the key is consumed. Derivatives, as by the parameters of
-    the classifier, flow through all steps, but a sign passes none on; whoever
-    wants none stops them.
+    `(key, x, y) -> (Outcome, AttackInfo)`, compiled at its first call, with the
+    info stacked over steps `[num_steps]`; the key is consumed. Derivatives, as
+    by the parameters of the classifier, flow through all steps, but a sign
+    passes none on; whoever wants none stops them.
   """
 
   def fn(key: Key, x: Array, y: Array) -> tuple[Outcome, AttackInfo]:
@@ -176,4 +176,4 @@ def run(attack: Attack, num_steps: int, num_parts: int = 1) -> Callable:
     state, info = jax.lax.scan(body, state, jnp.arange(1, num_steps + 1))
     return attack.outcome(state, x), info
 
-  return fn
+  return jax.jit(fn)

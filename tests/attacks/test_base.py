@@ -67,6 +67,24 @@ def test_start_and_steps_have_keys_of_their_own(key):
   assert len(set(expected)) == 4
 
 
+def test_outside_of_jit_an_attack_is_traced_once(key):
+  traced = []
+
+  def counted(x):
+    traced.append(None)
+    return logits_fn(x)
+
+  oracle = gradients.through(counted, binning(4), losses.margin)
+  attack = run(
+    pgd(oracle, steepest('linf', 0.05), threats.linf(0.2), 'clean', 'last'), 3
+  )
+  found = [attack(jax.random.clone(key), X, 0)[0].z for _ in range(2)]
+  at_first = len(traced)
+  attack(jax.random.clone(key), X, 1)
+  assert len(traced) == at_first > 0
+  np.testing.assert_array_equal(*found)
+
+
 def test_a_step_that_is_not_stale_is_not_evaluated(key):
   outcome, _ = run(diary(), 3)(key, X, 0)
   assert int(outcome.z['i']) == 3
