@@ -54,6 +54,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       'adaptive': parts.attack_run(
         'adaptive', num_examples=200, num_steps=20, alphas=(4.0, 10.0)
       ),
+      'square': parts.attack_run('square', num_examples=200, num_steps=300),
     },
   )
   config.preset = chosen['preset']

@@ -29,6 +29,7 @@ from experiments.studies import (
   at_hand,
   conditions,
   counterparts,
+  masking,
   origins,
   pictures,
 )
@@ -73,8 +74,9 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   read = _reader(config, test)
   for name in only or config.only or config.settings:
     kind, target = pipeline(name)
-    tallies, found[name] = {}, {}
+    tallies, found[name], chosen = {}, {}, {}
     for condition in conditions.conditions(config, kind, name):
+      chosen[condition.name] = condition
       attacked = _freeze(target, root) if condition.frozen else target
       source, submissions = None, None
       if condition.source:
@@ -122,6 +124,9 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
       main = conditions.radius(config, config.threat.eps)
       if condition.name == f'{main}/{config.strip.attack}':
         strip = strip or (target, condition, source, images)
+    if kind != 'randomized':
+      for under, masked in masking.hidden(chosen, found[name]).items():
+        tallies[under]['hidden'] = masked
     settings[name] = {
       'description': config.settings[name].description,
       'kind': kind,

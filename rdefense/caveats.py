@@ -56,7 +56,8 @@ def applying(
 
   Args:
     results: as `report.write_report` takes them; `unattacked` of a condition
-      is how many of its examples are right without the attack.
+      is how many of its examples are right without the attack, `hidden` what
+      gradients hide, see there.
     conditions: all of its settings.
     of_paper: whether a paper prints figures of this study.
   """
@@ -68,7 +69,20 @@ def applying(
     for c, entry in setting['conditions'].items()
     if entry['correct'] > entry.get('unattacked', entry['correct'])
   ]
+  masked = [
+    f'`{name}/{c}` {entry["hidden"]["broken"]:,} of '
+    f'{entry["hidden"]["standing"]:,}'
+    for name, setting in settings.items()
+    for c, entry in setting['conditions'].items()
+    if entry.get('hidden', {}).get('broken')
+  ]
   found = {}
+  if masked:
+    found['Warning: gradients are masked'] = (
+      'Of the images that withstand every attack by gradients, a search that '
+      f'asks for none breaks some: {", ".join(masked)}. The figures of those '
+      'attacks are too high: an image counts as robust if it withstands all.'
+    )
   if odd:
     found['Warning: attacked above clean'] = (
       f'{", ".join(odd)}: more of the same examples are right under attack '

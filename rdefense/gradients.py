@@ -18,7 +18,7 @@ from rdefense.types import (
   Oracle,
 )
 
-__all__ = ['AVERAGES', 'averaged', 'defended', 'through']
+__all__ = ['AVERAGES', 'averaged', 'defended', 'through', 'values']
 
 AVERAGES = ('loss', 'probability', 'log_probability')
 
@@ -101,6 +101,46 @@ def through(
     if backward == 'surrogate':
       return jnp.bool_(True)
     return (value_of(key, z) != last.output).any()
+
+  return Oracle(evaluate, combine, gradient, stale)
+
+
+def values(logits_fn: LogitsFn, defense: Defense, loss: Loss) -> Oracle:
+  """Evaluates `loss` on the deployed pipeline, for attacks without gradients.
+
+  Args:
+    logits_fn: `[H, W, C] -> [num_classes]`.
+    defense: what stands in front of it; only `apply` is used.
+    loss: `(logits, label) -> []`, minimised.
+
+  Returns:
+    An `Oracle` of one part, whose slopes and gradients are empty; its functions
+    consume the key.
+
+  >>> from rdefense.defenses import binning
+  >>> oracle = values(lambda x: jnp.stack([x.sum(), 1.0]), binning(2), margin)
+  >>> key, z = jax.random.key(0), jnp.full((1, 1, 1), 0.6)
+  >>> out = oracle.evaluate(key, z, 1, 0)
+  >>> float(out.value), bool(oracle.stale(key, z - 0.2, out))
+  (0.0, True)
+  """
+
+  def evaluate(key: Key, z: Array, y: Array, part: Int) -> Evaluation:
+    del part
+    output = defense.apply(key, z)
+    logits = logits_fn(output).astype(jnp.float32)
+    return Evaluation(loss(logits, y), margin(logits, y), output, jnp.zeros(0))
+
+  def combine(part: Int, so_far: Evaluation, new: Evaluation) -> Evaluation:
+    del part, so_far
+    return new
+
+  def gradient(key: Key, z: Array, last: Evaluation) -> Array:
+    del key, z
+    return last.slope
+
+  def stale(key: Key, z: Array, last: Evaluation) -> Array:
+    return (defense.apply(key, z) != last.output).any()
 
   return Oracle(evaluate, combine, gradient, stale)
 

@@ -167,7 +167,7 @@ def _attacks(settings, conditions):
       costs = {name: f'`{name}` {cost}' for name, cost in costs.items()}
     cost = ', '.join(dict.fromkeys(costs.values())) or '–'
     rows.append((f'`{condition}`', caveats.judged(settings, condition), cost))
-  header = ('condition', 'judged on', 'gradient evaluations per example')
+  header = ('condition', 'judged on', 'evaluations per example')
   return ('table', header, rows)
 
 

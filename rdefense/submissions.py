@@ -42,7 +42,7 @@ def _program(
   """One compiled attack for all recipes that differ in loss and numbers."""
 
   def make_attack(operands):
-    params, codes, eps, alpha, start, step_size, objective = operands
+    params, codes, eps, alpha, start, step_size, num_steps, objective = operands
     return assemble(
       recipe._replace(loss=numbered(objectives, objective)),
       lambda x: apply(params, x),
@@ -50,6 +50,7 @@ def _program(
       ball(norm, eps),
       start=start,
       step_size=step_size,
+      num_steps=num_steps,
     )
 
   return batch_attack(make_attack, where, compact)
@@ -101,6 +102,7 @@ def submit(
     np.float32(recipe.alpha),
     np.int32(STARTS.index(recipe.start)),
     np.float32(recipe.step_size),
+    np.int32(recipe.num_steps),
     np.int32(objectives.index(recipe.loss)),
   )
   return program(

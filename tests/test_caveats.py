@@ -90,6 +90,18 @@ def test_an_attack_that_helps_is_flagged():
     assert not flagged or '`adv_pre/eps0.3/pgd100`' in found[heading]
 
 
+def test_images_that_a_search_alone_breaks_are_flagged():
+  heading = 'Warning: gradients are masked'
+  for broken in (0, 12):
+    hidden = {'standing': 90, 'broken': broken}
+    searched = condition(300, hidden=hidden)
+    setting = {'conditions': {CLEAN: condition(480), ATTACK: searched}}
+    about = results(settings={'disc_nat_re': setting})
+    found = caveats.applying(about, [CLEAN, ATTACK])
+    assert (heading in found) == bool(broken)
+    assert not broken or 'disc_nat_re/eps0.3/pgd100` 12 of 90' in found[heading]
+
+
 @pytest.mark.parametrize('steps', [1, 40, 100])
 def test_two_attacks_are_not_compared_as_one(steps):
   names = [f'eps0.3/pgd{steps}', 'eps0.3/paper_a']

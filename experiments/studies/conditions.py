@@ -108,6 +108,8 @@ def _submitted(recipes: tuple) -> str:
   if len(recipes) > 1:
     return f'worst case of {len(recipes)} attacks'
   (recipe,) = recipes
+  if recipe.optimizer is None:
+    return 'best proposal of a search without gradients'
   # What `next` keeps is the end of the attack as well.
   return 'best iterate' if recipe.keep == 'best' else 'last iterate'
 

@@ -10,14 +10,13 @@ from tqdm import auto as tqdm
 from rdefense import checks
 from rdefense.api.batched import AT_ONCE, check_size, in_batches
 from rdefense.api.defended import check_batch, predict
+from rdefense.attacks.assembly import Recipe, assemble
 from rdefense.attacks.checks import check_draws, check_parts
 from rdefense.attacks.driver import batch_attack
-from rdefense.attacks.pgd import pgd
-from rdefense.attacks.wrappers import restarts, stop_when_fooled
 from rdefense.defenses.base import Defense
-from rdefense.gradients import AVERAGES, averaged, through
+from rdefense.gradients import AVERAGES
 from rdefense.parallel import layout
-from rdefense.precision import HIGHEST, at
+from rdefense.precision import HIGHEST
 from rdefense.threats import Threat
 from rdefense.types import LogitsFn, Loss
 
@@ -29,7 +28,7 @@ def attack(
   defense: Defense,
   threat: Threat,
   loss: Loss,
-  tx: optax.GradientTransformation,
+  tx: optax.GradientTransformation | None,
   num_steps: int,
   backward: str = 'bpda',
   start: str = 'random',
@@ -46,8 +45,10 @@ def attack(
     defense: in front of it.
     threat: what the attacker may do.
     loss: minimised, see `rdefense.losses`.
-    tx: any Optax chain; see `rdefense.attacks` for ready ones.
-    num_steps: gradient steps.
+    tx: any Optax chain; see `rdefense.attacks` for ready ones. None follows no
+      gradient but searches by squares: if that breaks more, gradients are
+      masked.
+    num_steps: gradient steps, or proposals.
     backward: how to differentiate the defense, one of `defenses.BACKWARD`.
     start: one of `threats.STARTS`.
     num_restarts: copies side by side.
@@ -77,14 +78,20 @@ def attack(
     'num_draws', num_draws, 0, ': 0 is for a deterministic defense'
   )
   batch_size = check_size(batch_size)
-  oracle = through(at(precision, logits_fn), defense, loss, backward)
-  if num_draws:
-    oracle = averaged(oracle, average)
-  single = pgd(oracle, tx, threat, start)
-  if num_restarts != 1:
-    single = restarts(single, num_restarts)
-  if not num_draws:
-    single = stop_when_fooled(single)
+  recipe = Recipe(
+    'api',
+    loss,
+    None if tx is None else lambda _: tx,
+    step_size=0.0,  # the chain has its own
+    num_steps=num_steps,
+    start=start,
+    backward=backward,
+    num_restarts=num_restarts,
+    num_draws=num_draws,
+    average=average,
+    precision=precision,
+  )
+  single = assemble(recipe, logits_fn, defense, threat)
   run = batch_attack(lambda _: single, layout())
   deployed = jax.jit(defense.apply)
   classes = predict(logits_fn, defense, batch_size)

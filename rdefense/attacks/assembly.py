@@ -12,12 +12,13 @@ import optax
 from rdefense import checks
 from rdefense.attacks.base import Attack
 from rdefense.attacks.pgd import KEEP, pgd
+from rdefense.attacks.square import square
 from rdefense.attacks.wrappers import restarts, stop_when_fooled
 from rdefense.defenses.base import BACKWARD, Defense
-from rdefense.gradients import averaged, through
+from rdefense.gradients import averaged, through, values
 from rdefense.precision import HIGHEST, at
 from rdefense.threats import STARTS, Threat
-from rdefense.types import LogitsFn, Loss
+from rdefense.types import LogitsFn, Loss, Oracle
 
 __all__ = ['Recipe', 'assemble', 'check_ensemble', 'check_recipe', 'num_parts']
 
@@ -28,9 +29,11 @@ class Recipe(NamedTuple):
   Attributes:
     name: what reports call it; also seeds its keys.
     loss: `(logits, label) -> []`, minimised.
-    optimizer: `step_size -> optax.GradientTransformation`.
+    optimizer: `step_size -> optax.GradientTransformation`; None follows no
+      gradient but searches by squares: of the rest it takes the loss, the
+      number of steps, restarts, draws and the precision.
     step_size: [0, 1] pixel units.
-    num_steps: gradient steps.
+    num_steps: gradient steps, or proposals.
     start: one of `threats.STARTS`.
     backward: one of `defenses.BACKWARD`.
     alpha: steepness of the defense's surrogate.
@@ -47,7 +50,7 @@ class Recipe(NamedTuple):
 
   name: str
   loss: Loss
-  optimizer: Callable[..., optax.GradientTransformation]
+  optimizer: Callable[..., optax.GradientTransformation] | None
   step_size: float
   num_steps: int
   start: str = 'random'
@@ -79,6 +82,8 @@ def check_recipe(recipe: Recipe) -> None:
   checks.check_choice(f'start{of}', recipe.start, STARTS)
   checks.check_choice(f'backward{of}', recipe.backward, BACKWARD)
   checks.check_choice(f'keep{of}', recipe.keep, KEEP)
+  if recipe.optimizer is None:  # what it keeps is its best
+    checks.check_choice(f'keep{of} by squares', recipe.keep, ('best',))
   num_parts(recipe)
 
 
@@ -127,6 +132,7 @@ def assemble(
   threat: Threat,
   start=None,
   step_size=None,
+  num_steps=None,
 ) -> Attack:
   """The recipe's attack on one classifier behind one defense.
 
@@ -137,6 +143,7 @@ def assemble(
     threat: the set to stay in.
     start: overrides the recipe's; an index into `STARTS` may be traced.
     step_size: overrides the recipe's; may be traced.
+    num_steps: overrides the recipe's, for what depends on it; may be traced.
 
   Returns:
     An `Attack`. With `keep='best'` it stops when it has fooled the deployed
@@ -146,22 +153,35 @@ def assemble(
   Raises:
     ValueError: on an unknown precision, and as `gradients.through`.
   """
-  oracle = through(
-    at(recipe.precision, logits_fn),
-    defense,
-    recipe.loss,
-    recipe.backward,
-    deployed_margin=recipe.keep == 'best',
-  )
-  if recipe.num_draws:
-    oracle = averaged(oracle, recipe.average, max(1, recipe.chunk))
-  attack = pgd(
-    oracle,
-    recipe.optimizer(recipe.step_size if step_size is None else step_size),
-    threat,
-    recipe.start if start is None else start,
-    recipe.keep,
-  )
+
+  def drawn(oracle: Oracle) -> Oracle:
+    if not recipe.num_draws:
+      return oracle
+    return averaged(oracle, recipe.average, max(1, recipe.chunk))
+
+  logits_fn = at(recipe.precision, logits_fn)
+  if recipe.optimizer is None:
+    attack = square(
+      drawn(values(logits_fn, defense, recipe.loss)),
+      threat,
+      recipe.num_steps if num_steps is None else num_steps,
+      fresh=bool(recipe.num_draws),
+    )
+  else:
+    oracle = through(
+      logits_fn,
+      defense,
+      recipe.loss,
+      recipe.backward,
+      deployed_margin=recipe.keep == 'best',
+    )
+    attack = pgd(
+      drawn(oracle),
+      recipe.optimizer(recipe.step_size if step_size is None else step_size),
+      threat,
+      recipe.start if start is None else start,
+      recipe.keep,
+    )
   if recipe.num_restarts > 1:
     attack = restarts(attack, recipe.num_restarts)
   stops = recipe.keep == 'best' and not recipe.num_draws

@@ -22,7 +22,7 @@ def check_parts(threat, loss, tx) -> None:
   Args:
     threat: as `rdefense.threats` makes them.
     loss: `(logits, label) -> scalar`, see `rdefense.losses`.
-    tx: an Optax transformation.
+    tx: an Optax transformation; None for a search without gradients.
   """
   if not hasattr(threat, 'project'):
     raise ValueError(
@@ -35,7 +35,7 @@ def check_parts(threat, loss, tx) -> None:
       f'loss={loss!r} is no function of logits and a label ({error}): take one '
       'of rdefense.losses, such as margin or cw(50.0).'
     ) from error
-  if not hasattr(tx, 'update'):
+  if tx is not None and not hasattr(tx, 'update'):
     raise ValueError(
       f'tx={tx!r} is no Optax transformation: give what its constructor '
       'returns, as attacks.sign(0.02).'

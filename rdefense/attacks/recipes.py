@@ -24,6 +24,7 @@ __all__ = [
   'paper_a',
   'pgd_falling',
   'pgd_madry',
+  'square',
   'undefended',
 ]
 
@@ -140,6 +141,34 @@ def mi_fgsm(
       start='clean',
       keep=keep,
       every_example=keep == 'last',
+    ),
+  )
+
+
+def square(
+  num_steps: int = 1000, num_restarts: int = 1, num_draws: int = 0
+) -> tuple[Recipe, ...]:
+  """Square attack on the margin: random search, without any gradient.
+
+  Where it breaks what descent leaves standing, gradients are masked.
+
+  Args:
+    num_steps: proposals; each costs a forward pass, or two of each draw.
+    num_restarts: copies side by side.
+    num_draws: of a randomised defense, averaged in each comparison.
+
+  References:
+    See `rdefense.attacks.square`.
+  """
+  return (
+    Recipe(
+      'square',
+      losses.margin,
+      None,
+      0.0,
+      num_steps,
+      num_restarts=num_restarts,
+      num_draws=num_draws,
     ),
   )
 

@@ -18,6 +18,7 @@ _ATTACKS = (
   'pgd_falling',
   'fgsm',
   'mi_fgsm',
+  'square',
   'adaptive',
   'paper_b',
   'paper_b_imagenet',
@@ -67,8 +68,8 @@ def attack_recipes(
     if kind == 'randomized' and not recipe.num_draws:
       raise ValueError(
         f'attack {config["name"]!r} averages no draws, which says little of a '
-        'randomised defense: take eot, paper_b or strongest, or leave it '
-        "out there by on=('plain', 'transformed')."
+        'randomised defense: take eot, paper_b or strongest, give square its '
+        "num_draws, or leave it out there by on=('plain', 'transformed')."
       )
   return tuple(recipe._replace(precision=precision) for recipe in chosen)
 
@@ -99,6 +100,8 @@ def _attack_recipes(
       return recipes.fgsm(eps)
     case 'mi_fgsm':
       return recipes.mi_fgsm(eps, **arguments)
+    case 'square':
+      return recipes.square(**arguments)
     case 'adaptive':
       if kind == 'plain':
         arguments.pop('alphas', None)

@@ -54,6 +54,17 @@ def test_attacked_images_lose_accuracy_and_stay_in_the_threat(key):
   assert accuracy(key_judge, z, LABELS) < clean
 
 
+def test_without_a_chain_squares_are_searched_in_the_ball(key):
+  defense = defenses.binning(9)
+  z = make_attack(defense, tx=None, num_steps=60)(key, IMAGES, LABELS)
+  assert np.abs(z - IMAGES).max() <= 0.1 + 2**-24
+  accuracy = api.accuracy(logits_fn, defense)
+  judge = jax.random.key(1)
+  assert accuracy(judge, z, LABELS) < accuracy(judge, IMAGES, LABELS)
+  noisy = make_attack(NOISY, tx=None, num_steps=3, num_draws=4)
+  assert np.isfinite(noisy(jax.random.clone(key), IMAGES, LABELS)).all()
+
+
 def test_the_same_key_gives_the_same_images_and_no_image_is_changed(key):
   run, before = make_attack(start='random'), IMAGES.copy()
   first = run(key, IMAGES, LABELS)

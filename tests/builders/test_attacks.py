@@ -4,7 +4,7 @@ import pytest
 
 from rdefense import build
 from rdefense.attacks import recipes
-from rdefense.attacks.assembly import Recipe
+from rdefense.attacks.assembly import Recipe, check_recipe
 
 
 def test_arguments_of_an_attack_reach_its_recipe():
@@ -84,7 +84,9 @@ def test_adaptive_leaves_the_surrogate_out_where_nothing_is_discretized():
     assert {recipe.step_size for recipe in chosen} == {0.02}
 
 
-@pytest.mark.parametrize('name', ['pgd', 'adaptive', 'fgsm', 'mi_fgsm'])
+@pytest.mark.parametrize(
+  'name', ['pgd', 'adaptive', 'fgsm', 'mi_fgsm', 'square']
+)
 def test_what_averages_no_draws_is_no_attack_on_a_randomised_defense(name):
   config = {'name': name, 'num_steps': 5}
   if name == 'pgd':
@@ -107,3 +109,17 @@ def test_numbers_with_which_an_attack_does_nothing_are_refused(options, match):
   config = {'name': 'pgd', 'num_steps': 5, 'step_size': 0.1} | options
   with pytest.raises(ValueError, match=match):
     build.attack_recipes(config, 0.1, 'transformed')
+
+
+def test_a_search_takes_draws_of_a_randomised_defense_alone():
+  config = {'name': 'square', 'num_steps': 5, 'num_draws': 4}
+  for kind, draws in (('plain', 0), ('transformed', 0), ('randomized', 4)):
+    (recipe,) = build.attack_recipes(config, 0.1, kind)
+    assert recipe.optimizer is None
+    assert (recipe.num_steps, recipe.num_draws) == (5, draws)
+
+
+def test_a_search_keeps_its_best():
+  (recipe,) = recipes.square(5)
+  with pytest.raises(ValueError, match='keep of square by squares'):
+    check_recipe(recipe._replace(keep='last'))

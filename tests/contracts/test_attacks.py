@@ -19,6 +19,8 @@ from rdefense.attacks import (
   stop_when_fooled,
 )
 from rdefense.attacks.base import begin, step
+from rdefense.attacks.pgd import KEEP
+from rdefense.attacks.square import square
 from rdefense.defenses import binning
 from rdefense.parallel import layout
 
@@ -29,11 +31,13 @@ OPTIMIZERS = {
   'sign_adam': ('linf', sign_adam),
   'l2': ('l2', lambda step: steepest('l2', step)),
   'l1': ('l1', lambda step: steepest('l1', step)),
+  'square': ('linf', None),
 }
 EPS = {'linf': 0.1, 'l2': 0.4, 'l1': 1.0}
 MEMBERS = [
-  *itertools.product(OPTIMIZERS, ('best', 'last', 'next'), (1,)),
-  *itertools.product(['sign'], ('best', 'last', 'next'), (2,)),
+  *itertools.product(sorted(OPTIMIZERS.keys() - {'square'}), KEEP, (1,)),
+  ('square', 'best', 1),
+  *itertools.product(['sign'], KEEP, (2,)),
 ]
 # Without them, each optimiser, each iterate and two restarts are there once.
 SLOW = [
@@ -56,15 +60,13 @@ class Compiled:
     self.jitted = jax.jit(self.batch)
 
   def attack(self, params, eps):
-    oracle = gradients.through(
-      lambda x: params @ x.ravel(), binning(4), losses.margin
-    )
-    attack = pgd(
-      oracle,
-      self.optimizer(eps / 2),
-      threats.ball(self.norm, eps),
-      keep=self.keep,
-    )
+    parts = lambda x: params @ x.ravel(), binning(4), losses.margin
+    threat = threats.ball(self.norm, eps)
+    if self.optimizer is None:
+      attack = square(gradients.values(*parts), threat, NUM_STEPS)
+    else:
+      oracle = gradients.through(*parts)
+      attack = pgd(oracle, self.optimizer(eps / 2), threat, keep=self.keep)
     if self.num_restarts > 1:
       attack = restarts(attack, self.num_restarts)
     return stop_when_fooled(attack) if self.keep == 'best' else attack

@@ -167,7 +167,8 @@ def test_a_killed_evaluation_ends_in_the_same_rows(evaluated):
   for name, values in expected.items():
     np.testing.assert_array_equal(got[name], values, name)
   total = len(list(killed.glob('records/**/*.npz')))
-  assert 0 < len(left) < total == 4 * 4  # conditions, shards
+  # Conditions, shards; of those of the search eight examples are enough.
+  assert 0 < len(left) < total == 2 * (4 + 4 + 2)
   for path, written in left.items():  # none was computed again
     assert (killed / path).stat().st_mtime_ns == written
   starts = [len([*f.glob('origins/evaluate/*.json')]) for f in (whole, killed)]
@@ -183,23 +184,29 @@ def test_the_report_and_the_results_agree_with_the_rows(evaluated):
   assert set(results['settings']) == set(CHANGES['only'])
   for setting, entry in results['settings'].items():
     attack = 'paper_a' if setting.startswith('disc') else 'pgd100'
-    assert set(entry['conditions']) == {'clean', f'eps0.2/{attack}'}
+    names = {'clean', f'eps0.2/{attack}', 'eps0.2/square'}
+    assert set(entry['conditions']) == names
     assert setting in report and setting in markdown
     for condition, tally in entry['conditions'].items():
       name = f'records/{setting}/{condition}'
       correct = table[f'{name}/verdict/predicted'] == table[f'{name}/label']
-      assert (tally['correct'], tally['total']) == (correct.sum(), 20)
+      total = 8 if condition.endswith('square') else 20
+      assert (tally['correct'], tally['total']) == (correct.sum(), total)
       assert tally['percent'] == pytest.approx(100 * correct.mean())
       clean = f'records/{setting}/clean'
       right = table[f'{clean}/verdict/predicted'] == table[f'{clean}/label']
-      assert tally['unattacked'] == right[:20].sum()
+      assert tally['unattacked'] == right[:total].sum()
       gradients = table[f'{name}/verdict/gradients'].sum()
       assert tally['gradients'] == gradients
       assert tally['low'] <= tally['percent'] <= tally['high']
       assert f'{tally["percent"]:.1f}' in report
-  bare, behind = (
+  bare, behind, searched = (
     table[f'records/{name}/verdict/predicted'] == table[f'records/{name}/label']
-    for name in ('nat_pre/eps0.2/pgd100', 'disc_nat_pre/eps0.2/paper_a')
+    for name in (
+      'nat_pre/eps0.2/pgd100',
+      'disc_nat_pre/eps0.2/paper_a',
+      'disc_nat_pre/eps0.2/square',
+    )
   )
   behind_codes = results['settings']['disc_nat_pre']['conditions']
   gain = behind_codes['eps0.2/paper_a']['gain']
@@ -207,6 +214,10 @@ def test_the_report_and_the_results_agree_with_the_rows(evaluated):
   assert gain['gained'] == (behind & ~bare).sum()
   assert gain['lost'] == (bare & ~behind).sum()
   assert 'What the defense buys' in report
+  assert behind_codes['eps0.2/square']['hidden'] == {
+    'standing': behind[:8].sum(),
+    'broken': (behind[:8] & ~searched).sum(),
+  }
   assert results['config']['runs']['nat']['num_steps'] == NUM_STEPS
   assert results['command'].startswith('python -m experiments.evaluate')
   assert 'src="http' not in report and 'data:image/png;base64,' in report

@@ -60,10 +60,12 @@ def test_images_made_elsewhere_need_a_place():
 def test_figures_are_called_what_is_kept():
   """By the recipes, wherever they are computed."""
   pgd = build.attack_recipes({'name': 'pgd'}, 0.1, 'plain')
+  search = build.attack_recipes({'name': 'square'}, 0.1, 'plain')
   last = tuple(recipe._replace(keep='last') for recipe in pgd)
   following = tuple(recipe._replace(keep='next') for recipe in pgd)
   for recipes, words in (
     (pgd, 'best iterate'),
+    (search, 'best proposal of a search without gradients'),
     (last, 'last iterate'),
     (following, 'last iterate'),
     (3 * pgd, 'worst case of 3 attacks'),
