@@ -1,10 +1,11 @@
-"""Attacks: Optax chains inside a threat, wrappers round them, their driver."""
+"""Attacks: Optax chains inside a threat, a search, wrappers, their driver."""
 
 from rdefense.attacks.assembly import Recipe, assemble
 from rdefense.attacks.base import Attack, AttackInfo, Outcome, run
 from rdefense.attacks.driver import Attacked, batch_attack
 from rdefense.attacks.pgd import adam, mi_fgsm, pgd, sign, sign_adam, steepest
 from rdefense.attacks.recipes import adaptive, paper_a
+from rdefense.attacks.square import square
 from rdefense.attacks.wrappers import (
   over_examples,
   restarts,
@@ -29,6 +30,7 @@ __all__ = [
   'run',
   'sign',
   'sign_adam',
+  'square',
   'steepest',
   'stop_when_fooled',
 ]
