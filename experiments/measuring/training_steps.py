@@ -15,10 +15,8 @@ from rdefense.parallel import layout
 
 __all__ = ['training_steps']
 
-_BATCH = 128
 
-
-def training_steps(repeats: int, batch_size: int = _BATCH) -> dict[str, Figure]:
+def training_steps(repeats: int, batch_size: int = 128) -> dict[str, Figure]:
   """Seconds of the default step over those of ours, on one CPU device.
 
   Args:

@@ -74,6 +74,7 @@ def attack(
   check_parts(threat, loss, tx)
   checks.check_choice('average', average, AVERAGES)
   num_steps = checks.check_whole('num_steps', num_steps)
+  num_restarts = checks.check_whole('num_restarts', num_restarts, 1)
   num_draws = checks.check_whole(
     'num_draws', num_draws, 0, ': 0 is for a deterministic defense'
   )
