@@ -169,7 +169,10 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
       next(batches(images, config.strip.num_images)),
     )
   published = publish.references(PUBLISHED, config.name, config.codebook_name)
-  shown = pictures.table_only(results)
+  under = strip[1].name if strip else ''
+  shown = pictures.table_only(results) | {
+    'captions': pictures.captions(figures, under)
+  }
   report.write_report(workdir, shown, published, figures)
   return results
 

@@ -78,10 +78,11 @@ def applying(
   ]
   found = {}
   if masked:
-    found['Warning: gradients are masked'] = (
+    found['Warning: a search without gradients breaks more'] = (
       'Of the images that withstand every attack by gradients, a search that '
-      f'asks for none breaks some: {", ".join(masked)}. The figures of those '
-      'attacks are too high: an image counts as robust if it withstands all.'
+      f'asks for none breaks some: {", ".join(masked)}. There gradients '
+      'mislead, or too few steps were taken, and the figures of those attacks '
+      'are too high: an image is robust only if it withstands all.'
     )
   if odd:
     found['Warning: attacked above clean'] = (

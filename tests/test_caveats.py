@@ -91,7 +91,7 @@ def test_an_attack_that_helps_is_flagged():
 
 
 def test_images_that_a_search_alone_breaks_are_flagged():
-  heading = 'Warning: gradients are masked'
+  heading = 'Warning: a search without gradients breaks more'
   for broken in (0, 12):
     hidden = {'standing': 90, 'broken': broken}
     searched = condition(300, hidden=hidden)

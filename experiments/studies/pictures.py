@@ -8,7 +8,7 @@ import numpy as np
 from rdefense import counting, deployed, evaluation, plots
 from rdefense.attacks import over_examples
 
-__all__ = ['curves', 'lead', 'strip', 'table_only']
+__all__ = ['captions', 'curves', 'lead', 'strip', 'table_only']
 
 _PICTURE = 3  # role folded into the evaluation's key
 
@@ -100,6 +100,30 @@ def curves(title: str, settings, unit: int) -> dict[str, bytes]:
   return figures
 
 
+def captions(figures, condition: str) -> dict[str, str]:
+  """Of the figures of a report, by name.
+
+  Args:
+    figures: names, as `curves` gives them, and `examples`.
+    condition: under which the examples are.
+
+  >>> captions(['curve_pgd100'], '')
+  {'curve_pgd100': 'Accuracy under `pgd100`; bands are exact 95% intervals.'}
+  """
+  told = {
+    name: f'Accuracy under `{name.removeprefix("curve_")}`; bands are exact '
+    '95% intervals.'
+    for name in figures
+    if name.startswith('curve_')
+  }
+  if 'examples' in figures:
+    told['examples'] = (
+      f'Images under `{condition}`, and what the classifier sees of them; its '
+      'prediction below, with a tick where it is right.'
+    )
+  return told
+
+
 def strip(
   target, recipes, norm: str, eps: float, root, batch, source=None, start=None
 ) -> bytes:
@@ -120,7 +144,7 @@ def strip(
     # What is not an image any more, noise and encodings, is shown as it clips.
     return np.clip(transform(key, batch.index, images), 0, 1)
 
-  def captions(predicted):
+  def told(predicted):
     return [
       plots.Caption(str(p), bool(p == y))
       for p, y in zip(predicted, batch.label, strict=True)
@@ -133,5 +157,5 @@ def strip(
     ('attacked', verdicts.z),
     ('attacked and\ndefended', transformed(verdicts.z)),
   ]
-  texts = [plain, captions(clean[:, 0]), plain, captions(verdicts.draws[:, 0])]
+  texts = [plain, told(clean[:, 0]), plain, told(verdicts.draws[:, 0])]
   return plots.encode_png(plots.image_strip(rows, texts))
