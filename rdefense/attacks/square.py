@@ -2,8 +2,8 @@
 
 Each step moves the channels of one square of pixels to ends of the ball, and is
 taken where the loss falls. What it finds and descent does not is what gradients
-hide: Athalye et al. take an attack without gradients that beats one with them
-for the first sign of masking.
+hide: to Athalye et al. an attack without gradients that beats one with them is
+a sign of masking.
 
 >>> import jax, jax.numpy as jnp
 >>> from rdefense import gradients, losses, threats
