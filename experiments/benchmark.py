@@ -11,6 +11,7 @@ gradients, a sign step after each, nothing left out of the batch. Only
 where leaving out what is fooled, and steps that fall, are the point; it also
 shows ours with the peer's number of steps. `--workdir` is one of
 `experiments.train` with the model `nat`. Each CPU core is a device of ours.
+A step of training is measured beside the same as XLA compiles it by default.
 
 Peers (`make compare`) that are not installed are passed over.
 """
@@ -179,7 +180,13 @@ def measure(size: Size, workdir: Path | None = None) -> dict[str, Figure]:
     print('No --workdir with a trained model: time_to_accuracy is left out.')
   else:
     figures |= time_to_accuracy(
-      workdir, size.images, size.long_steps, size.long_repeats
+      workdir,
+      _EPS,
+      _STEP_SIZE,
+      size.images,
+      size.long_steps,
+      size.batch,
+      size.long_repeats,
     )
   return figures
 

@@ -88,10 +88,6 @@ def through(
       logits = float32(defense.apply(same_key, z))
     return Evaluation(value, margin(logits, y), output, slope)
 
-  def combine(part: Int, so_far: Evaluation, new: Evaluation) -> Evaluation:
-    del part, so_far
-    return new
-
   def gradient(key: Key, z: Array, last: Evaluation) -> Array:
     _, vjp = jax.vjp(lambda z: fn(key, z), z)
     return vjp(last.slope)[0]
@@ -102,7 +98,7 @@ def through(
       return jnp.bool_(True)
     return (value_of(key, z) != last.output).any()
 
-  return Oracle(evaluate, combine, gradient, stale)
+  return Oracle(evaluate, _newest, gradient, stale)
 
 
 def values(logits_fn: LogitsFn, defense: Defense, loss: Loss) -> Oracle:
@@ -131,10 +127,6 @@ def values(logits_fn: LogitsFn, defense: Defense, loss: Loss) -> Oracle:
     logits = logits_fn(output).astype(jnp.float32)
     return Evaluation(loss(logits, y), margin(logits, y), output, jnp.zeros(0))
 
-  def combine(part: Int, so_far: Evaluation, new: Evaluation) -> Evaluation:
-    del part, so_far
-    return new
-
   def gradient(key: Key, z: Array, last: Evaluation) -> Array:
     del key, z
     return last.slope
@@ -142,7 +134,13 @@ def values(logits_fn: LogitsFn, defense: Defense, loss: Loss) -> Oracle:
   def stale(key: Key, z: Array, last: Evaluation) -> Array:
     return (defense.apply(key, z) != last.output).any()
 
-  return Oracle(evaluate, combine, gradient, stale)
+  return Oracle(evaluate, _newest, gradient, stale)
+
+
+def _newest(part: Int, so_far: Evaluation, new: Evaluation) -> Evaluation:
+  """`Oracle.combine` where an evaluation has one part."""
+  del part, so_far
+  return new
 
 
 def averaged(oracle: Oracle, average: str = 'loss', chunk: int = 1) -> Oracle:

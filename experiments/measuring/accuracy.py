@@ -18,18 +18,25 @@ from rdefense.defenses import identity
 
 __all__ = ['time_to_accuracy']
 
-_EPS, _STEP_SIZE, _PEERS_BATCH = 0.1, 0.01, 100
-
 
 def time_to_accuracy(
-  workdir: Path, num_images: int, num_steps: int, repeats: int
+  workdir: Path,
+  eps: float,
+  step_size: float,
+  num_images: int,
+  num_steps: int,
+  batch_size: int,
+  repeats: int,
 ) -> dict[str, Figure]:
   """An evaluation of the natural model of MNIST, torchattacks' over ours.
 
   Args:
     workdir: of `experiments.train`, with the model `nat`.
+    eps: radius of the l-infinity ball, in [0, 1] pixel units.
+    step_size: of all but `pgd_falling`.
     num_images: to attack; fewer where there are fewer.
     num_steps: of torchattacks' PGD, and of ours where it takes as many.
+    batch_size: of torchattacks' images.
     repeats: of each evaluation.
   """
   if not peers.installed('torch', 'torchattacks'):
@@ -52,26 +59,26 @@ def time_to_accuracy(
   logits = jax.vmap(network.apply, (None, 0))(params, jnp.asarray(batch.image))
   with torch.no_grad():
     peers.check_equal('torchattacks', net(x), logits)
-  peer = torchattacks.PGD(net, _EPS, _STEP_SIZE, num_steps)
+  peer = torchattacks.PGD(net, eps, step_size, num_steps)
   correct = {}
 
   def ours(name, recipes):
     verdicts = evaluation.attack(
-      target, recipes, 'linf', _EPS, jax.random.key(2), batch
+      target, recipes, 'linf', eps, jax.random.key(2), batch
     )
     correct[name] = verdicts.predicted == batch.label
 
   def theirs():
     hits = []
-    for images, labels in zip(x.split(_PEERS_BATCH), y.split(_PEERS_BATCH)):
+    for images, labels in zip(x.split(batch_size), y.split(batch_size)):
       attacked = peer(images, labels)
       with torch.no_grad():
         hits.append((net(attacked).argmax(1) == labels).numpy())
     correct['torchattacks'] = np.concatenate(hits)
 
   chosen = {
-    'ours': pgd_falling(_EPS),
-    'ours_of_as_many_steps': pgd_madry(num_steps, _STEP_SIZE),
+    'ours': pgd_falling(eps),
+    'ours_of_as_many_steps': pgd_madry(num_steps, step_size),
   }
   seconds = take_turns(
     {n: functools.partial(ours, n, r) for n, r in chosen.items()}

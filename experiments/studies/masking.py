@@ -54,14 +54,9 @@ def hidden(
     for other, condition in chosen.items():
       if not _descends(condition) or condition.eps != search.eps:
         continue
-      _, here, there = np.intersect1d(
-        mine.examples,
-        found[other].examples,
-        assume_unique=True,
-        return_indices=True,
-      )
-      seen[here] = True
-      stands[here] &= found[other].correct[there]
+      examples, correct = found[other]
+      seen |= np.isin(mine.examples, examples)
+      stands &= np.isin(mine.examples, examples[~correct], invert=True)
     standing = seen & stands
     if seen.any():
       told[name] = {

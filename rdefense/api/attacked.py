@@ -13,11 +13,11 @@ from rdefense.api.defended import check_batch, predict
 from rdefense.attacks.assembly import Recipe, assemble
 from rdefense.attacks.checks import check_draws, check_parts
 from rdefense.attacks.driver import batch_attack
-from rdefense.defenses.base import Defense
+from rdefense.defenses.base import BACKWARD, Defense
 from rdefense.gradients import AVERAGES
 from rdefense.parallel import layout
 from rdefense.precision import HIGHEST
-from rdefense.threats import Threat
+from rdefense.threats import STARTS, Threat
 from rdefense.types import LogitsFn, Loss
 
 __all__ = ['attack']
@@ -46,8 +46,9 @@ def attack(
     threat: what the attacker may do.
     loss: minimised, see `rdefense.losses`.
     tx: any Optax chain; see `rdefense.attacks` for ready ones. None follows no
-      gradient but searches by squares: if that breaks more, gradients are
-      masked.
+      gradient but searches by squares, and leaves `backward`, `start` and
+      `average` aside: where that breaks more, gradients mislead, or steps were
+      too few.
     num_steps: gradient steps, or proposals.
     backward: how to differentiate the defense, one of `defenses.BACKWARD`.
     start: one of `threats.STARTS`.
@@ -72,6 +73,8 @@ def attack(
   """
   checks.check_defense(defense)
   check_parts(threat, loss, tx)
+  checks.check_choice('backward', backward, BACKWARD)
+  checks.check_choice('start', start, STARTS)
   checks.check_choice('average', average, AVERAGES)
   num_steps = checks.check_whole('num_steps', num_steps)
   num_restarts = checks.check_whole('num_restarts', num_restarts, 1)

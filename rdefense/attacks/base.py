@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rdefense.types import Array, Int, Key, PyTree
+from rdefense.types import Array, Evaluation, Int, Key, Oracle, PyTree
 
 __all__ = [
   'Attack',
@@ -18,6 +18,7 @@ __all__ = [
   'select',
   'start_key',
   'step',
+  'unevaluated',
 ]
 
 _START, _STEP = 0, 1  # roles folded into an example's key
@@ -76,6 +77,18 @@ def select(condition: Array, if_true: PyTree, if_false: PyTree) -> PyTree:
   return jax.tree.map(
     lambda a, b: jnp.where(condition, a, b), if_true, if_false
   )
+
+
+def unevaluated(oracle: Oracle, key: Key, z: Array, y: Array) -> Evaluation:
+  """What stands for an evaluation before the first: all 0, its margin inf.
+
+  Args:
+    oracle: of the attack; looked at for its shapes, not run.
+    key, z, y: what it would be evaluated on; the key is not consumed.
+  """
+  shapes = jax.eval_shape(oracle.evaluate, key, z, y, 0)
+  nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+  return nothing._replace(margin=jnp.float32(jnp.inf))
 
 
 def start_key(key: Key) -> Key:

@@ -30,12 +30,11 @@ References:
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import optax
 
 from rdefense import checks
-from rdefense.attacks.base import Attack, AttackInfo, Outcome
+from rdefense.attacks.base import Attack, AttackInfo, Outcome, unevaluated
 from rdefense.attacks.transforms import (
   scale_by_adam_epsilon_hat,
   scale_by_l1_norm,
@@ -105,9 +104,7 @@ def pgd(
 
   def init(key: Key, x: Array, y: Array) -> PGDState:
     z = first(key, x)
-    shapes = jax.eval_shape(oracle.evaluate, key, z, y, 0)
-    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-    nothing = nothing._replace(margin=jnp.float32(jnp.inf))
+    nothing = unevaluated(oracle, key, z, y)
     return PGDState(
       z, nothing, jnp.zeros_like(z), tx.init(z), z, nothing.margin
     )

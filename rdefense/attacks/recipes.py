@@ -150,7 +150,8 @@ def square(
 ) -> tuple[Recipe, ...]:
   """Square attack on the margin: random search, without any gradient.
 
-  Where it breaks what descent leaves standing, gradients are masked.
+  Where it breaks what descent leaves standing, gradients mislead, or steps were
+  too few.
 
   Args:
     num_steps: proposals; each costs a forward pass, or two of each draw.

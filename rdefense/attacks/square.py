@@ -30,7 +30,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from rdefense.attacks.base import Attack, AttackInfo, Outcome, select
+from rdefense.attacks.base import (
+  Attack,
+  AttackInfo,
+  Outcome,
+  select,
+  unevaluated,
+)
 from rdefense.threats import Threat
 from rdefense.types import Array, Evaluation, Int, Key, Oracle
 
@@ -76,16 +82,14 @@ def square(
   """
 
   def corner(signs: Array, x: Array) -> Array:
-    return threat.project(x + _OUTSIDE * signs, x)
+    far = x + _OUTSIDE * jnp.broadcast_to(signs, x.shape)
+    return threat.project(far, x)
 
   def init(key: Key, x: Array, y: Array) -> SquareState:
     signs = jax.random.rademacher(key, x.shape[1:], x.dtype)
-    z = corner(jnp.broadcast_to(signs, x.shape), x)
-    shapes = jax.eval_shape(oracle.evaluate, key, z, y, 0)
-    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-    nothing = nothing._replace(
-      value=jnp.full_like(nothing.value, jnp.inf), margin=jnp.float32(jnp.inf)
-    )
+    z = corner(signs, x)
+    nothing = unevaluated(oracle, key, z, y)
+    nothing = nothing._replace(value=jnp.full_like(nothing.value, jnp.inf))
     return SquareState(z, nothing, z, nothing, jnp.int32(0))
 
   def settle(state: SquareState) -> tuple[Array, Evaluation]:
@@ -99,8 +103,8 @@ def square(
     kept_z, kept = settle(state)
     inside = _window(key_window, x.shape[:2], state.step, num_steps)
     signs = jax.random.rademacher(key_signs, x.shape[2:], x.dtype)
-    there = corner(jnp.broadcast_to(signs, x.shape), x)
-    z = threat.project(jnp.where(inside[..., None], there, kept_z), x)
+    z = jnp.where(inside[..., None], corner(signs, x), kept_z)
+    z = threat.project(z, x)
     stale = oracle.stale(jax.random.clone(key), z, kept)
     return SquareState(z, kept, kept_z, kept, state.step + 1), stale
 

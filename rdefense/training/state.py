@@ -13,9 +13,9 @@ from rdefense.types import Array, Key, PyTree
 
 __all__ = ['TrainState', 'compiled', 'descend', 'initial']
 
-# By its newer library for CPUs (jaxlib 0.10.2) XLA takes up to nine times as
-# long for a convolution's derivative by the weights as by its older one. The
-# flag is experimental, and may go.
+# Of XLA's two libraries for CPUs (jaxlib 0.10.2) the newer one is slow at a
+# convolution's derivative by the weights: `experiments.benchmark` compares
+# them. The flag is experimental, and may go.
 _CPU = {
   'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT'
 }
