@@ -1,6 +1,7 @@
 """Attacks, and the one that trains."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+import inspect
 from typing import Any
 
 from rdefense import checks, losses
@@ -91,25 +92,36 @@ def _attack_recipes(
     case 'given':  # images, made elsewhere
       return ()
     case 'paper_a':
-      return recipes.paper_a(**arguments)
+      return _called(recipes.paper_a, arguments)
     case 'pgd':
-      return recipes.pgd_madry(**arguments)
+      return _called(recipes.pgd_madry, arguments)
     case 'pgd_falling':
-      return recipes.pgd_falling(eps, **arguments)
+      return _called(recipes.pgd_falling, arguments, eps)
     case 'fgsm':
       return recipes.fgsm(eps)
     case 'mi_fgsm':
-      return recipes.mi_fgsm(eps, **arguments)
+      return _called(recipes.mi_fgsm, arguments, eps)
     case 'square':
-      return recipes.square(**arguments)
+      return _called(recipes.square, arguments)
     case 'adaptive':
       if kind == 'plain':
         arguments.pop('alphas', None)
-        return recipes.undefended(eps, **arguments)
-      return recipes.adaptive(eps, **arguments)
+        return _called(recipes.undefended, arguments, eps)
+      return _called(recipes.adaptive, arguments, eps)
     case 'paper_b' | 'paper_b_imagenet' | 'paper_b_cw' | 'eot' | 'strongest':
-      return getattr(eot, config['name'])(eps, **arguments)
+      return _called(getattr(eot, config['name']), arguments, eps)
   raise unknown('attack', config['name'], _ATTACKS)
+
+
+def _called(
+  make: Callable[..., tuple[Recipe, ...]], arguments: dict[str, Any], *eps
+) -> tuple[Recipe, ...]:
+  """The recipes, or a sentence on an option that these ones do not take."""
+  taken = list(inspect.signature(make).parameters)[len(eps) :]
+  for name in arguments:
+    if name not in taken:
+      raise unknown(f'option of {make.__name__}', name, taken)
+  return make(*eps, **arguments)
 
 
 def training_recipe(config: Mapping[str, Any]) -> Recipe:

@@ -123,3 +123,16 @@ def test_a_search_keeps_its_best():
   (recipe,) = recipes.square(5)
   with pytest.raises(ValueError, match='keep of square by squares'):
     check_recipe(recipe._replace(keep='last'))
+
+
+@pytest.mark.parametrize(
+  'config, match',
+  [
+    ({'name': 'square', 'alpha': 3.0}, "option of square 'alpha'"),
+    ({'name': 'pgd', 'alphas': (1.0,)}, "option of pgd_madry 'alphas'"),
+    ({'name': 'adaptive', 'keep': 'last'}, "option of adaptive 'keep'"),
+  ],
+)
+def test_an_option_that_only_other_attacks_take_is_refused(config, match):
+  with pytest.raises(ValueError, match=match):
+    build.attack_recipes(config, 0.1, 'transformed')
