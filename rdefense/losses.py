@@ -23,6 +23,8 @@ from rdefense.types import Array, Loss
 __all__ = [
   'cross_entropy',
   'cw',
+  'dlr',
+  'dlr_towards',
   'log_probability',
   'margin',
   'margins',
@@ -30,6 +32,8 @@ __all__ = [
   'towards',
   'towards_class',
 ]
+
+_TIE = 1e-12  # keeps a ratio of equal logits finite
 
 
 def cross_entropy(logits: Array, label: Array) -> Array:
@@ -98,6 +102,67 @@ def log_probability(offset: float = 0.01) -> Loss:
   return loss
 
 
+def dlr(logits: Array, label: Array) -> Array:
+  """Minus the difference-of-logits ratio: the margin over the spread of logits.
+
+    (z_y - max_{i != y} z_i) / (z_(1) - z_(3)),   z_(1) >= z_(2) >= ...
+
+  Unchanged where all logits are scaled or shifted, as a network may learn to
+  scale them until the cross-entropy has no gradient left.
+
+  Raises:
+    ValueError: on logits of less than three classes.
+
+  References:
+    Croce, Hein, Reliable evaluation of adversarial robustness with an ensemble
+    of diverse parameter-free attacks, 2020, https://arxiv.org/abs/2003.01690,
+    section 4.
+
+  >>> logits = jnp.array([3.0, 1.0, 2.0])
+  >>> float(dlr(logits, 0)), float(dlr(10 * logits + 5, 0))
+  (0.5, 0.5)
+  """
+  first, _, third = _largest(logits, 3)
+  return margin(logits, label) / (first - third + _TIE)
+
+
+def dlr_towards(offset: int) -> Loss:
+  """The targeted ratio of class (label + offset) mod num_classes, as `towards`.
+
+    (z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2)
+
+  Its spread is not that of `dlr`: with the latter the ratio would be constant
+  where the label and the target are first and third.
+
+  Args:
+    offset: at least 1.
+
+  Raises:
+    ValueError: as `towards`, and on logits of less than four classes.
+
+  References:
+    See `dlr`.
+  """
+  offset = _checked_offset(offset)
+
+  def aimed(logits: Array, label: Array) -> Array:
+    target = _target(label, offset, logits.shape[0])
+    first, _, third, fourth = _largest(logits, 4)
+    spread = first - (third + fourth) / 2
+    return (logits[label] - logits[target]) / (spread + _TIE)
+
+  return aimed
+
+
+def _largest(logits: Array, count: int) -> Array:
+  if logits.shape[0] < count:
+    raise ValueError(
+      f'logits have {logits.shape[0]} classes, and this ratio needs at least '
+      f'{count}: take the margin or the cross-entropy.'
+    )
+  return jax.lax.top_k(logits, count)[0]
+
+
 def numbered(losses: Sequence[Loss], number) -> Loss:
   """One of several losses, chosen by a number that may be traced.
 
@@ -138,18 +203,23 @@ def towards(loss: Loss, offset: int) -> Loss:
     ValueError: unless offset is a whole number of at least 1, and, on logits,
       if it is a multiple of num_classes.
   """
-  offset = checks.check_whole('offset', offset, 1, ': 0 aims at the true label')
+  offset = _checked_offset(offset)
+  return lambda logits, label: (
+    -loss(logits, _target(label, offset, logits.shape[0]))
+  )
 
-  def aimed(logits: Array, label: Array) -> Array:
-    num_classes = logits.shape[0]
-    if offset % num_classes == 0:
-      raise ValueError(
-        f'offset={offset} of {num_classes} classes aims at the true label: '
-        f'take 1 to {num_classes - 1}.'
-      )
-    return -loss(logits, (label + offset) % num_classes)
 
-  return aimed
+def _checked_offset(offset: int) -> int:
+  return checks.check_whole('offset', offset, 1, ': 0 aims at the true label')
+
+
+def _target(label: Array, offset: int, num_classes: int) -> Array:
+  if offset % num_classes == 0:
+    raise ValueError(
+      f'offset={offset} of {num_classes} classes aims at the true label: '
+      f'take 1 to {num_classes - 1}.'
+    )
+  return (label + offset) % num_classes
 
 
 def towards_class(loss: Loss, target: int) -> Loss:

@@ -45,12 +45,34 @@ def literal_log_probability(logits, label):
   return np.log(0.01 + p[label]), grad
 
 
+def literal_dlr(logits, label):
+  margin, grad = literal_margin(logits, label)
+  first, _, third = np.argsort(-logits)[:3]
+  spread = logits[first].astype(np.float64) - logits[third]
+  ends = ONE_HOT[first] - ONE_HOT[third]
+  return margin / spread, (grad - margin / spread * ends) / spread
+
+
+def literal_dlr_towards_the_next(logits, label):
+  target = (label + 1) % NUM_CLASSES
+  gap = logits[label].astype(np.float64) - logits[target]
+  first, _, third, fourth = np.argsort(-logits)[:4]
+  middle = (logits[third].astype(np.float64) + logits[fourth]) / 2
+  spread = logits[first] - middle
+  ends = ONE_HOT[first] - (ONE_HOT[third] + ONE_HOT[fourth]) / 2
+  grad = ONE_HOT[label] - ONE_HOT[target]
+  return gap / spread, (grad - gap / spread * ends) / spread
+
+
 LOSSES = {
   'margin': (losses.margin, literal_margin),
   'cross_entropy': (losses.cross_entropy, literal_cross_entropy),
   'cw': (losses.cw(3.0), literal_cw),
   'log_probability': (losses.log_probability(), literal_log_probability),
+  'dlr': (losses.dlr, literal_dlr),
+  'dlr_towards': (losses.dlr_towards(1), literal_dlr_towards_the_next),
 }
+RATIOS = ('dlr', 'dlr_towards')
 COMPILED = {
   name: jax.jit(jax.value_and_grad(loss)) for name, (loss, _) in LOSSES.items()
 }
@@ -75,6 +97,9 @@ def test_value_and_gradient_are_the_formula_of_the_docstring(
   value, grad = LOSSES[name][1](logits, label)
   assume(name != 'cw' or abs(value + 3) > 1e-5 or value == -3)
   assume(name != 'cw' or literal_margin(logits, label)[0] != -3)
+  # A ratio to a spread of nothing is as large as it likes.
+  apart = np.diff(np.sort(logits)).min()
+  assume(name not in RATIOS or apart > 0.01)
   got = COMPILED[name](logits, label)
   # Logits below 32 in float32: an ulp is 2e-6, and a few are added up.
   np.testing.assert_allclose(got[0], value, rtol=1e-5, atol=1e-5)
@@ -121,11 +146,42 @@ def test_a_numbered_loss_is_that_loss(number, name, scale):
     np.testing.assert_allclose(mine, its, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize('name', LOSSES)
+@pytest.mark.parametrize('name', [n for n in LOSSES if n not in RATIOS])
 def test_a_gradient_step_lowers_the_logit_of_the_label(name):
   logits = np.array([1.0, 0.5, 0.2, 0.0, -1.0], np.float32)
   grad = COMPILED[name](logits, 0)[1]
   assert grad[0] > 0 and (grad[1:] <= 0).all() and grad[1:].min() < 0
+
+
+@pytest.mark.parametrize('name', RATIOS)
+@settings(max_examples=30)
+@given(
+  order=st.permutations([-2.0, -1.0, 0.5, 1.0, 4.0]),
+  label=LABELS,
+  scale=st.floats(1e-3, 1e3),
+  shift=st.floats(-10, 10),
+)
+def test_a_ratio_does_not_see_scale_and_shift(name, order, label, scale, shift):
+  logits = np.array(order, np.float32)
+  value = COMPILED[name](logits, label)[0]
+  moved = COMPILED[name](np.float32(scale * logits + shift * scale), label)[0]
+  np.testing.assert_allclose(moved, value, rtol=1e-4)
+
+
+def test_a_ratio_needs_its_classes():
+  with pytest.raises(ValueError, match='2 classes, .* at least 3'):
+    losses.dlr(jnp.zeros(2), 0)
+  with pytest.raises(ValueError, match='3 classes, .* at least 4'):
+    losses.dlr_towards(1)(jnp.zeros(3), 0)
+  with pytest.raises(ValueError, match='offset=0'):
+    losses.dlr_towards(0)
+  with pytest.raises(ValueError, match='offset=5 of 5 classes'):
+    losses.dlr_towards(5)(jnp.zeros(5), 0)
+
+
+def test_a_ratio_of_equal_logits_is_finite():
+  value, grad = COMPILED['dlr'](np.zeros(NUM_CLASSES, np.float32), 2)
+  assert value == 0 and np.isfinite(grad).all()
 
 
 @pytest.mark.parametrize('loss', [losses.margin, losses.cross_entropy])

@@ -32,7 +32,8 @@ def hidden(
     gradients that were run on them at that radius, and `broken`, how many of
     them it breaks. Nothing where no image has been attacked by both.
 
-  >>> from rdefense.attacks.recipes import fgsm, square
+  >>> from rdefense.attacks.autoattack import square
+  >>> from rdefense.attacks.recipes import fgsm
   >>> chosen = {
   ...   f'eps0.1/{name}': Condition(f'eps0.1/{name}', recipes, 0.1, None)
   ...   for name, recipes in {'fgsm': fgsm(0.1), 'square': square()}.items()

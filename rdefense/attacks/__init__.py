@@ -1,5 +1,6 @@
 """Attacks: Optax chains inside a threat, a search, wrappers, their driver."""
 
+from rdefense.attacks.apgd import apgd
 from rdefense.attacks.assembly import Recipe, assemble
 from rdefense.attacks.base import Attack, AttackInfo, Outcome, run
 from rdefense.attacks.driver import Attacked, batch_attack
@@ -20,6 +21,7 @@ __all__ = [
   'Recipe',
   'adam',
   'adaptive',
+  'apgd',
   'assemble',
   'batch_attack',
   'mi_fgsm',

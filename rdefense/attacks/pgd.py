@@ -80,8 +80,9 @@ def pgd(
 
   Args:
     oracle: value and gradient, see `gradients.through`.
-    tx: what turns gradients into updates, any Optax chain; gets `value` and
-      `grad` as extra arguments, but no `value_fn`, which line searches such as
+    tx: what turns gradients into updates, any Optax chain; gets `value`,
+      `grad` and `project` (`z -> z'`, onto the threat) as extra arguments, but
+      no `value_fn`, which line searches such as
       `optax.scale_by_backtracking_linesearch` need. A link with randomness of
       its own, such as `optax.add_noise`, draws the same for every example,
       restart and call, as it starts from the key it was made with.
@@ -116,11 +117,18 @@ def pgd(
     return best_z, jnp.minimum(margin, state.best_margin)
 
   def advance(state: PGDState, x: Array) -> tuple[Array, optax.OptState]:
-    value, grad = state.evaluation.value, state.grad
+    def project(z: Array) -> Array:
+      return threat.project(z, x)
+
     updates, opt_state = tx.update(
-      grad, state.opt_state, state.z, value=value, grad=grad
+      state.grad,
+      state.opt_state,
+      state.z,
+      value=state.evaluation.value,
+      grad=state.grad,
+      project=project,
     )
-    return threat.project(optax.apply_updates(state.z, updates), x), opt_state
+    return project(optax.apply_updates(state.z, updates)), opt_state
 
   def move(key: Key, state: PGDState, x: Array) -> tuple[PGDState, Array]:
     z, opt_state = advance(state, x)

@@ -2,7 +2,8 @@
 
 A tuple of recipes is an ensemble, and an example counts as robust only if it
 survives each of them. Step sizes are in [0, 1] pixel units. Attacks on
-randomised defenses are in `attacks/eot.py`.
+randomised defenses are in `attacks/eot.py`, those of AutoAttack in
+`attacks/autoattack.py`.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,6 @@ __all__ = [
   'paper_a',
   'pgd_falling',
   'pgd_madry',
-  'square',
   'undefended',
 ]
 
@@ -141,35 +141,6 @@ def mi_fgsm(
       start='clean',
       keep=keep,
       every_example=keep == 'last',
-    ),
-  )
-
-
-def square(
-  num_steps: int = 1000, num_restarts: int = 1, num_draws: int = 0
-) -> tuple[Recipe, ...]:
-  """Square attack on the margin: random search, without any gradient.
-
-  Where it breaks what descent leaves standing, gradients mislead, or steps were
-  too few.
-
-  Args:
-    num_steps: proposals; each costs a forward pass, or two of each draw.
-    num_restarts: copies side by side.
-    num_draws: of a randomised defense, averaged in each comparison.
-
-  References:
-    See `rdefense.attacks.square`.
-  """
-  return (
-    Recipe(
-      'square',
-      losses.margin,
-      None,
-      0.0,
-      num_steps,
-      num_restarts=num_restarts,
-      num_draws=num_draws,
     ),
   )
 

@@ -5,7 +5,7 @@ import inspect
 from typing import Any
 
 from rdefense import checks, losses
-from rdefense.attacks import eot, recipes
+from rdefense.attacks import autoattack, eot, recipes
 from rdefense.attacks.assembly import Recipe, check_recipe
 from rdefense.attacks.pgd import sign
 from rdefense.builders.choices import unknown
@@ -19,6 +19,7 @@ _ATTACKS = (
   'pgd_falling',
   'fgsm',
   'mi_fgsm',
+  'apgd',
   'square',
   'adaptive',
   'paper_b',
@@ -28,7 +29,7 @@ _ATTACKS = (
   'strongest',
   'given',
 )
-_OPTIONS = {*Recipe._fields, 'alphas'} - {'name', 'precision'}
+_OPTIONS = {*Recipe._fields, 'alphas', 'num_targets'} - {'name', 'precision'}
 # Of a study's attack, read elsewhere: whom it is run on, and where.
 _OF_STUDIES = {
   'at_most_eps',
@@ -69,8 +70,9 @@ def attack_recipes(
     if kind == 'randomized' and not recipe.num_draws:
       raise ValueError(
         f'attack {config["name"]!r} averages no draws, which says little of a '
-        'randomised defense: take eot, paper_b or strongest, give square its '
-        "num_draws, or leave it out there by on=('plain', 'transformed')."
+        'randomised defense: take eot, paper_b or strongest, give apgd or '
+        'square its num_draws, or leave it out there by '
+        "on=('plain', 'transformed')."
       )
   return tuple(recipe._replace(precision=precision) for recipe in chosen)
 
@@ -101,8 +103,10 @@ def _attack_recipes(
       return recipes.fgsm(eps)
     case 'mi_fgsm':
       return _called(recipes.mi_fgsm, arguments, eps)
+    case 'apgd':
+      return _called(autoattack.apgd, arguments, eps)
     case 'square':
-      return _called(recipes.square, arguments)
+      return _called(autoattack.square, arguments)
     case 'adaptive':
       if kind == 'plain':
         arguments.pop('alphas', None)

@@ -8,9 +8,9 @@ import pytest
 from rdefense import gradients, losses, threats
 from rdefense.attacks import batch_attack, run
 from rdefense.attacks.assembly import assemble
+from rdefense.attacks.autoattack import square as recipes
 from rdefense.attacks.base import begin, step
 from rdefense.attacks.recipes import pgd_madry
-from rdefense.attacks.recipes import square as recipes
 from rdefense.attacks.square import _window, square
 from rdefense.defenses import Defense, binning, identity
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rdefense import build
-from rdefense.attacks import recipes
+from rdefense.attacks import autoattack, recipes
 from rdefense.attacks.assembly import Recipe, check_recipe
 
 
@@ -85,7 +85,7 @@ def test_adaptive_leaves_the_surrogate_out_where_nothing_is_discretized():
 
 
 @pytest.mark.parametrize(
-  'name', ['pgd', 'adaptive', 'fgsm', 'mi_fgsm', 'square']
+  'name', ['pgd', 'adaptive', 'fgsm', 'mi_fgsm', 'apgd', 'square']
 )
 def test_what_averages_no_draws_is_no_attack_on_a_randomised_defense(name):
   config = {'name': name, 'num_steps': 5}
@@ -119,8 +119,27 @@ def test_a_search_takes_draws_of_a_randomised_defense_alone():
     assert (recipe.num_steps, recipe.num_draws) == (5, draws)
 
 
+def test_auto_pgd_aims_at_as_many_classes_as_asked_for():
+  config = {'name': 'apgd', 'num_steps': 5, 'num_targets': 2, 'num_draws': 4}
+  for kind, draws in (('transformed', 0), ('randomized', 4)):
+    chosen = build.attack_recipes(config, 0.1, kind)
+    assert [recipe.name for recipe in chosen] == [
+      'apgd_ce',
+      'apgd_dlr+1',
+      'apgd_dlr+2',
+    ]
+    assert {(r.step_size, r.num_steps, r.num_draws) for r in chosen} == {
+      (0.2, 5, draws)
+    }
+  config['num_targets'] = 0
+  names = [r.name for r in build.attack_recipes(config, 0.1, 'plain')]
+  assert names == ['apgd_ce', 'apgd_dlr']
+  with pytest.raises(ValueError, match='num_targets=-1'):
+    build.attack_recipes(config | {'num_targets': -1}, 0.1, 'plain')
+
+
 def test_a_search_keeps_its_best():
-  (recipe,) = recipes.square(5)
+  (recipe,) = autoattack.square(5)
   with pytest.raises(ValueError, match='keep of square by squares'):
     check_recipe(recipe._replace(keep='last'))
 

@@ -10,6 +10,7 @@ import pytest
 from rdefense import gradients, losses, threats
 from rdefense.attacks import (
   adam,
+  apgd,
   mi_fgsm,
   over_examples,
   pgd,
@@ -31,6 +32,8 @@ OPTIMIZERS = {
   'sign_adam': ('linf', sign_adam),
   'l2': ('l2', lambda step: steepest('l2', step)),
   'l1': ('l1', lambda step: steepest('l1', step)),
+  'apgd': ('linf', lambda step: apgd(step, NUM_STEPS)),
+  'apgd_l2': ('l2', lambda step: apgd(step, NUM_STEPS, 'l2')),
   'square': ('linf', None),
 }
 EPS = {'linf': 0.1, 'l2': 0.4, 'l1': 1.0}

@@ -6,9 +6,9 @@ import pytest
 from experiments.studies.conditions import Condition
 from experiments.studies.counterparts import Verdicts
 from experiments.studies.masking import hidden
-from rdefense.attacks import recipes
+from rdefense.attacks import autoattack, recipes
 
-SEARCH, DESCENT = recipes.square(5), recipes.fgsm(0.1)
+SEARCH, DESCENT = autoattack.square(5), recipes.fgsm(0.1)
 # Condition: its radius, its recipes, examples and which of them are right.
 ROWS = {
   'clean': (0.0, (), [0, 1, 2, 3, 4], [1, 1, 1, 1, 0]),
