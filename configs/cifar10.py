@@ -99,6 +99,13 @@ def color_like(
         num_steps=16,
         alphas=(10.0, ALPHA),
       ),
+      'apgd': parts.attack_run(
+        'apgd',
+        num_examples=few if drawn else few // 2,
+        num_steps=30,
+        num_targets=9,
+        alpha=ALPHA,
+      ),
     },
   )
   config.title = f'{dataset}: six settings, {num_codes} codes'

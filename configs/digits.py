@@ -54,6 +54,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
       'adaptive': parts.attack_run(
         'adaptive', num_examples=200, num_steps=20, alphas=(4.0, 10.0)
       ),
+      'apgd': parts.attack_run(
+        'apgd', num_examples=200, num_steps=30, num_targets=9
+      ),
       'square': parts.attack_run('square', num_examples=200, num_steps=300),
     },
   )

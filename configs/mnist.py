@@ -6,10 +6,10 @@
 The codebook word picks the table: `binning` I, `density` II (default),
 `medoids` III. Presets: `small` trains in some 40 minutes of one CPU core and
 attacks all 10,000 test images with the published attacks and 1,000 with the
-adaptive one (200 behind codebooks other than `density`); `paper` has the
-hyper-parameters of PROTOCOL A6-A8 (100,000 steps of adversarial training: a
-GPU); `smoke` only shows that it runs. Another codebook may take the undefended
-models of a finished workdir:
+adaptive one and Auto-PGD (200 behind codebooks other than `density`); `paper`
+has the hyper-parameters of PROTOCOL A6-A8 (100,000 steps of adversarial
+training: a GPU); `smoke` only shows that it runs. Another codebook may take the
+undefended models of a finished workdir:
 
   --config=configs/mnist.py:medoids --config.pretrained=runs/mnist
 
@@ -38,6 +38,7 @@ def mnist_like(
     preset=('small', 'paper', 'smoke'),
     codebook=('density', 'medoids', 'binning'),
   )
+  few = 1000 if chosen['codebook'] == 'density' else 200
   make_runs = {'small': _small, 'paper': _paper, 'smoke': _smoke}
   curve = tuple(round(eps * i / 3, 4) for i in (1, 2))
   config = study.six_settings(
@@ -63,10 +64,10 @@ def mnist_like(
         alpha=10.0,
       ),
       'adaptive': parts.attack_run(
-        'adaptive',
-        num_examples=1000 if chosen['codebook'] == 'density' else 200,
-        num_steps=16,
-        alphas=(4.0, 10.0),
+        'adaptive', num_examples=few, num_steps=16, alphas=(4.0, 10.0)
+      ),
+      'apgd': parts.attack_run(
+        'apgd', num_examples=few, num_steps=30, num_targets=9
       ),
     },
   )

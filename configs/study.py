@@ -192,7 +192,11 @@ def smoke(config) -> None:
   config.strip.num_images = 2
   for attack in config.attacks.values():
     attack.num_steps, attack.radii, attack.curve = 3, (), ()
-    for name, few in (('num_draws', 2), ('num_examples', 8)):
+    for name, few in (
+      ('num_draws', 2),
+      ('num_examples', 8),
+      ('num_targets', 1),
+    ):
       if attack.get(name):
         attack[name] = few
     if 'alphas' in attack:

@@ -34,6 +34,7 @@ CHANGES = {
   'batch_size': 5,
   'only': ('nat_pre', 'disc_nat_pre'),
   'attacks.adaptive.on': (),
+  'attacks.apgd.on': (),
 }
 SMALL = [
   SMOKE,
