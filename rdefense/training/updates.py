@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import optax
 
+from rdefense import checks
 from rdefense.defenses.base import Defense
 from rdefense.models.base import Classifier, train_batch
 from rdefense.parallel import Layout, everywhere
@@ -37,7 +38,7 @@ def updater(
     step: the step is folded into it.
 
   Raises:
-    ValueError: on an unknown reduction.
+    ValueError: on an unknown reduction; when called, on integer images.
   """
   if reduction not in ('mean', 'sum'):
     raise ValueError(f"reduction={reduction!r} is neither 'mean' nor 'sum'.")
@@ -52,6 +53,7 @@ def updater(
     return value, (params, {'loss': losses.mean(), 'accuracy': accuracy})
 
   def update(state: TrainState, key: Key, index, x, y):
+    checks.check_image(x[0])
     key = jax.random.fold_in(key, state.step)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
     return descend(tx, objective, state, keys, x, y)

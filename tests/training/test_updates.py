@@ -36,6 +36,15 @@ def test_the_loss_falls_and_the_toy_problem_is_learnt():
   assert metrics['accuracy'] >= 0.9
 
 
+def test_images_of_integers_are_refused():
+  tx = optax.sgd(0.1)
+  update = training.updater(LINEAR, tx, identity())
+  batch = gather(ARRAYS, np.arange(8))
+  grey = np.round(255 * batch.image).astype(np.uint8)
+  with pytest.raises(ValueError, match='dtype uint8, .*data.to_unit'):
+    update(fresh(tx), jax.random.key(1), batch.index, grey, batch.label)
+
+
 @pytest.mark.parametrize('adversarial', [False, True], ids=['nat', 'adv'])
 def test_a_resumed_run_ends_in_the_same_bits(tmp_path, adversarial):
   tx = optax.adam(0.05)
