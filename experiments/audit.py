@@ -159,7 +159,8 @@ def found_checks(
     'What it finds depends on where it starts: take restarts.',
   )  # fmt: skip
   yield audit.monotone(
-    {case.eps: right[case.name] for case in around if case.name in _RADII}
+    {case.eps: right[case.name] for case in around if case.name in _RADII},
+    draws=draws,
   )
   if 'everything' in right:
     yield audit.chance(right['everything'], num_classes)

@@ -17,7 +17,7 @@ __all__ = ['Case', 'WHOLE', 'cases']
 
 WHOLE = 1.0  # the l_inf ball of all images
 _POINTS = 50  # of noise, an image
-_PROPOSALS = 500  # of the search
+_PROPOSALS = 500  # of the search; behind randomness, twice the attack's steps
 _STARTS = 5
 
 
@@ -72,6 +72,7 @@ def cases(
     start='random',
     num_restarts=_POINTS,
   )
+  proposals = 2 * first.num_steps if first.num_draws else _PROPOSALS
   longer = {**attack, 'num_steps': 2 * attack['num_steps']}
   again = tuple(
     recipe._replace(
@@ -87,7 +88,7 @@ def cases(
     Case('half', build.attack_recipes(attack, eps / 2, kind), eps / 2),
     Case('step', (step,), eps),
     Case('noise', (noise,), eps),
-    Case('square', square(_PROPOSALS, num_draws=first.num_draws), eps),
+    Case('square', square(proposals, num_draws=first.num_draws), eps),
     Case('longer', build.attack_recipes(longer, eps, kind), eps),
     Case('starts', again, eps),
   ]

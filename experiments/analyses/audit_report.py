@@ -18,7 +18,7 @@ _CASES = {
   'everything': 'the attack in the ball of all images',
   'step': 'one sign step on the cross-entropy from the image',
   'noise': 'the worst of 50 random points of the ball',
-  'square': 'Square attack, 500 proposals',
+  'square': 'Square attack, which takes no gradients',
   'longer': 'the attack with twice the steps',
   'starts': 'the attack from five new random starts',
   'transfer': 'the attack on the network without its defense',

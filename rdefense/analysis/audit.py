@@ -102,25 +102,37 @@ def beaten(
 
 
 def monotone(
-  by_radius: Mapping[float, np.ndarray], share: float = 0.01
+  by_radius: Mapping[float, np.ndarray],
+  share: float = 0.01,
+  draws: bool = False,
 ) -> Check:
   """What the attack fools in a ball it fools in each larger one.
 
   Args:
     by_radius: radius -> `[N]`, bool, is each example right there?
     share: of all examples, that may recover at some larger radius.
+    draws: whether a randomised defense is judged, as in `beaten`: then no more
+      may recover than fall, from each radius to the next.
   """
+  item = 'a larger radius breaks all that a smaller one does'
+  advice = 'Its step size or number of steps does not suit the larger radius.'
   rights = [by_radius[eps] for eps in sorted(by_radius)]
+  if draws:
+    each = [
+      beaten(item, large, small, 0.0, WARN, advice, draws)
+      for small, large in zip(rights, rights[1:])
+    ]
+    return next((check for check in each if check.verdict != PASS), each[0])
   recovered = np.zeros(len(rights[0]), bool)
   for small, large in zip(rights, rights[1:]):
     recovered |= ~small & large
   most = int(share * len(recovered))
   return Check(
-    'a larger radius breaks all that a smaller one does',
+    item,
     WARN if recovered.sum() > most else PASS,
     f'{recovered.sum():,} of {len(recovered):,} recover',
     f'{most:,}' if most else 'none',
-    'Its step size or number of steps does not suit the larger radius.',
+    advice,
   )
 
 

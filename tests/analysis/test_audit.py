@@ -56,6 +56,17 @@ def test_larger_balls_hold_the_smaller_ones():
     assert check.measured == f'{count} of 200 recover'
 
 
+def test_by_draws_as_many_may_recover_as_fall():
+  attacked, noisy = shuffled(6, 5, 60)
+  found = {0.0: right(200), 0.1: attacked, 0.2: noisy}
+  assert audit.monotone(found).verdict == 'warn'
+  assert audit.monotone(found, draws=True).verdict == 'pass'
+  attacked, better = shuffled(1, 12, 60)
+  found = {0.0: right(200), 0.1: attacked, 0.2: better}
+  check = audit.monotone(found, draws=True)
+  assert check.verdict == 'warn' and '12 of 72' in check.measured
+
+
 def test_an_attack_without_limits_leaves_what_guessing_leaves():
   assert audit.chance(right(0), 10).verdict == 'pass'
   assert audit.chance(right(25), 10).verdict == 'pass'  # 12.5%, by chance

@@ -46,6 +46,7 @@ def test_behind_randomness_all_average_draws():
   found = by_name(attack, 'randomized')
   drawn = {r.num_draws for case in found.values() for r in case.recipes}
   assert drawn == {4}
+  assert found['square'].recipes[0].num_steps == 12  # each at four draws
 
 
 def test_all_images_are_a_ball_of_known_radius_in_linf_alone():
