@@ -21,6 +21,7 @@ def test_a_curves_other_radii_are_not_in_the_table():
   assert names(config, 'plain', True) == [
     'clean',
     'eps0.3/adaptive',
+    'eps0.3/apgd',
     'eps0.3/pgd100',
   ]
   assert names(config, 'plain', False) == ['eps0.1/pgd100', 'eps0.2/pgd100']
