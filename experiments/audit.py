@@ -26,7 +26,7 @@ from experiments import publish
 from experiments.analyses import audit_report
 from experiments.analyses.audit_cases import Case, cases
 from experiments.running import program, study_flags
-from experiments.studies import counterparts
+from experiments.studies import conditions, counterparts
 from experiments.studies.pipelines import pipelines
 from experiments.studies.workdir import fitted_codebook
 from rdefense import (
@@ -175,13 +175,7 @@ def main(argv):
   setting = _SETTING.value or list(config.settings)[-1]
   checks.check_choice('setting', setting, config.settings)
   kind = build.kind(config.defenses[config.settings[setting].defense])
-  fitting = [
-    name
-    for name, about in config.attacks.items()
-    if kind in about.on and not about.source and not about.get('frozen', False)
-  ]
-  if not fitting:
-    raise ValueError(f'no attack of this config sees {setting} itself.')
+  fitting = conditions.seeing(config, setting)
   known = [name for name in ('apgd', 'adaptive') if name in fitting]
   attack = _ATTACK.value or (known or fitting)[0]
   checks.check_choice('attack', attack, fitting)

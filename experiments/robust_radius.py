@@ -23,6 +23,7 @@ import numpy as np
 from experiments import publish
 from experiments.analyses import radii_report
 from experiments.running import program, study_flags
+from experiments.studies import conditions
 from experiments.studies.pipelines import pipelines
 from experiments.studies.workdir import fitted_codebook
 from rdefense import (
@@ -201,15 +202,7 @@ def main(argv):
   name = _choose(config)
   defense = config.defenses[config.settings[name].defense]
   kind = build.kind(defense)
-  fitting = [
-    n
-    for n, about in config.attacks.items()
-    if kind in about.on
-    and not about.source  # those see another network
-    and about.name != 'given'  # nor is there one to run at other radii
-  ]
-  if not fitting:
-    raise ValueError(f'no attack of this config sees {name} itself.')
+  fitting = conditions.seeing(config, name)
   strongest = 'adaptive' if 'adaptive' in fitting else fitting[0]
   attack = _ATTACK.value or strongest
   checks.check_choice('attack', attack, fitting)

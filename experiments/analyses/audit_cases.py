@@ -13,9 +13,9 @@ from rdefense import build, losses
 from rdefense.attacks import Recipe, sign
 from rdefense.attacks.autoattack import square
 
-__all__ = ['Case', 'WHOLE', 'cases']
+__all__ = ['Case', 'cases']
 
-WHOLE = 1.0  # the l_inf ball of all images
+_WHOLE = 1.0  # the l_inf ball of all images
 _POINTS = 50  # of noise, an image
 _PROPOSALS = 500  # of the search; behind randomness, twice the attack's steps
 _STARTS = 5
@@ -78,23 +78,23 @@ def cases(
     recipe._replace(
       name=f'{recipe.name}/again', start='random', num_restarts=_STARTS
     )
-    if recipe.optimizer
-    else recipe._replace(name=f'{recipe.name}/again')
     for recipe in itself
   )
+  everything = []
+  if norm == 'linf':
+    whole = build.attack_recipes(attack, _WHOLE, kind)
+    everything = [Case('everything', whole, _WHOLE)]
   found = [
     Case('clean', (), 0.0),
     Case('attack', itself, eps),
     Case('half', build.attack_recipes(attack, eps / 2, kind), eps / 2),
+    *everything,
     Case('step', (step,), eps),
     Case('noise', (noise,), eps),
     Case('square', square(proposals, num_draws=first.num_draws), eps),
     Case('longer', build.attack_recipes(longer, eps, kind), eps),
     Case('starts', again, eps),
   ]
-  if norm == 'linf':
-    whole = build.attack_recipes(attack, WHOLE, kind)
-    found.insert(3, Case('everything', whole, WHOLE))
   if transfers:
     plain = build.attack_recipes(attack, eps, 'plain')
     found.append(Case('transfer', plain, eps, True))

@@ -17,7 +17,7 @@ _CASES = {
   'half': 'the attack at half the radius',
   'everything': 'the attack in the ball of all images',
   'step': 'one sign step on the cross-entropy from the image',
-  'noise': 'the worst of 50 random points of the ball',
+  'noise': 'the worst of many random points of the ball',
   'square': 'Square attack, which takes no gradients',
   'longer': 'the attack with twice the steps',
   'starts': 'the attack from five new random starts',

@@ -19,6 +19,7 @@ __all__ = [
   'judged',
   'precision',
   'radius',
+  'seeing',
 ]
 
 
@@ -63,6 +64,29 @@ def conditions(config, kind: str, setting: str = '') -> Iterator[Condition]:
         attack.source,
         attack.path if attack.name == 'given' else '',
       )
+
+
+def seeing(config, setting: str) -> list[str]:
+  """Names of the attacks that see a setting itself, and can be run elsewhere.
+
+  Not those on another network, on randomness that is frozen, or of images made
+  elsewhere.
+
+  Raises:
+    ValueError: if there is none.
+  """
+  kind = build.kind(config.defenses[config.settings[setting].defense])
+  found = [
+    name
+    for name, about in config.attacks.items()
+    if kind in about.on
+    and not about.source
+    and not about.get('frozen', False)
+    and about.name != 'given'
+  ]
+  if not found:
+    raise ValueError(f'no attack of this config sees {setting} itself.')
+  return found
 
 
 def check_given(config) -> None:

@@ -20,10 +20,10 @@ DEEP, WIDE = RNG.normal(size=(2, 24, 12)).astype(np.float32)
 X = RNG.uniform(0.02, 0.98, (6, *SHAPE)).astype(np.float32)
 
 
-def logits_fn(x, xp=jnp):
+def logits_fn(x):
   """Two classes; the first oscillates over the ball."""
-  waves = xp.sin(4 * DEEP @ x.ravel()) * xp.cos(WIDE @ x.ravel())
-  return xp.stack([waves.sum(), xp.zeros(())])
+  waves = jnp.sin(4 * DEEP @ x.ravel()) * jnp.cos(WIDE @ x.ravel())
+  return jnp.stack([waves.sum(), 0.0])
 
 
 def value_and_gradient(z):

@@ -37,7 +37,7 @@ def toy():
   return data.Arrays(images, labels, 10, 'toy')
 
 
-def audited(monkeypatch, workdir, apply, *flags):
+def audited(monkeypatch, workdir, apply):
   target = deployed.Target(apply, bare, WEIGHTS)
   monkeypatch.setattr(audit_cases, '_PROPOSALS', 60)
   monkeypatch.setattr(
@@ -49,8 +49,7 @@ def audited(monkeypatch, workdir, apply, *flags):
     program_of_audits.main,
     ['audit', '--config=configs/digits.py:smoke', '--setting=nat_pre',
      '--attack=pgd100', '--config.attacks.pgd100.num_steps=20',
-     '--config.threat.eps=0.02', '--num_examples=30', f'--workdir={workdir}',
-     *flags],
+     '--config.threat.eps=0.02', '--num_examples=30', f'--workdir={workdir}'],
   )  # fmt: skip
   found = json.loads((workdir / 'audit_nat_pre_pgd100.json').read_text())
   return found, {check['item']: check for check in found['checks']}
