@@ -119,8 +119,7 @@ def color_like(
   if chosen['split'] == 'train':
     config.name, config.data.judged_on = f'{dataset}_train', 'train'
     config.only = ('disc_adv_re',)
-    for attack in config.attacks.values():
-      attack.num_examples = 0 if paper else 1000
+    config.attacks.paper_a.num_examples = 0 if paper else 1000
   if preset == 'smoke':
     study.smoke(config)
     config.data.test_examples, config.batch_size = 8, 4
