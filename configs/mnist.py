@@ -39,6 +39,7 @@ def mnist_like(
     codebook=('density', 'medoids', 'binning'),
   )
   few = 1000 if chosen['codebook'] == 'density' else 200
+  drawn = 0 if chosen['preset'] == 'paper' else 200
   make_runs = {'small': _small, 'paper': _paper, 'smoke': _smoke}
   curve = tuple(round(eps * i / 3, 4) for i in (1, 2))
   config = study.six_settings(
@@ -53,13 +54,13 @@ def mnist_like(
     runs=make_runs[chosen['preset']](eps, train_steps),
     attacks={
       'pgd100': parts.attack_run(
-        'pgd', ('plain',), curve=curve, curve_examples=200, step_size=0.01
+        'pgd', ('plain',), curve=curve, curve_examples=drawn, step_size=0.01
       ),
       'paper_a': parts.attack_run(
         'paper_a',
         ('transformed',),
         curve=curve,
-        curve_examples=200,
+        curve_examples=drawn,
         step_size=0.01,
         alpha=10.0,
       ),

@@ -9,7 +9,8 @@ import ml_collections
 import optax
 import pytest
 
-from configs import parts, study
+from configs import mnist, parts, study
+from configs.paper import figure_2, table_4
 from experiments.running import study_flags
 from experiments.studies import conditions
 from experiments.studies.workdir import model_config
@@ -226,3 +227,22 @@ def test_names_that_point_to_nothing_are_refused(change, words):
   config.update_from_flattened_dict(change)
   with pytest.raises(ValueError, match=words):
     study.check_settings(config, ())
+
+
+@pytest.mark.parametrize('preset', ['small', 'paper'])
+def test_paper_bs_adversarial_base_is_trained_as_paper_as(preset):
+  """At eps 0.3, whatever radius it is attacked at."""
+  config = figure_2.get_config(f'{preset},adv')
+  trained = mnist.get_config(preset)
+  assert config.threat.eps == 0.1
+  for name, run in config.runs.items():
+    expected = trained.runs[name].to_dict() | {'eps': 0.3}
+    assert run.to_dict() == expected, name
+  assert config.data.train_examples == trained.data.train_examples
+
+
+def test_curves_of_grey_images_are_whole_in_paper():
+  for preset, count in (('small', 200), ('paper', 0)):
+    for config in (mnist.get_config(preset), table_4.get_config(preset)):
+      for name in ('pgd100', 'paper_a'):
+        assert config.attacks[name].curve_examples == count

@@ -37,7 +37,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   chosen = study.words(
     arg, preset=('small', 'paper', 'smoke'), base=('nat', 'adv')
   )
-  config = mnist.get_config(chosen['preset'])
+  trained_as = mnist.get_config(chosen['preset'])
   paper = chosen['preset'] == 'paper'
   main, few = (0, 0) if paper else (1000, 300)
   attacks = {
@@ -65,13 +65,21 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     budget=800, num_draws=20, num_examples=main and 100, alpha=40.0, eps=0.1
   )
   base = chosen['base']
-  trained = ('nat',) if base == 'nat' else ('adv_fast', 'adv')
+  names = ('nat',) if base == 'nat' else ('adv_fast', 'adv')
+  runs = {
+    name: run.to_dict()
+    for name, run in trained_as.runs.items()
+    if name in names
+  }
+  for run in runs.values():
+    if run['method'] == 'adversarial':
+      run['eps'] = trained_as.threat.eps  # 0.3, whatever is attacked here
   config = study.of_defenses(
     'mnist' if base == 'nat' else 'mnist_adv',
     'mnist',
-    config.model.to_dict(),
+    trained_as.model.to_dict(),
     eps=0.1,
-    runs={n: config.runs[n].to_dict() for n in trained if n in config.runs},
+    runs=runs,
     defenses={
       'none': {'name': 'identity'},
       'gaussian': {'name': 'gaussian', 'sigma': _NOISE},
@@ -88,6 +96,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   )
   config.title = 'Paper B, Figure 2: MNIST under randomised discretization'
   config.preset = chosen['preset']
+  config.data.train_examples = trained_as.data.train_examples
   config.strip.attack = 'paper_b'
   if chosen['preset'] == 'smoke':
     study.smoke(config)
