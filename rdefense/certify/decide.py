@@ -140,7 +140,7 @@ def decide(
     batch_size: nodes looked at side by side.
     leaf_size: a node of so many images or fewer is enumerated; a power of 2.
       Large where bounds are loose.
-    network: the same classifier as `certify.layered` reads it, with which
+    network: the same classifier as `layers.layered` reads it, with which
       nodes are bounded by `table_nodes` instead of by `certify.linear`.
     max_patterns: rows of a table, and images enumerated by tables, at most; m
       pixels of two codes are decided, up to rounding, by max_patterns

@@ -69,7 +69,15 @@ class Certifier(Protocol):
       shares: `[N, 2]`, of `votes.shares`.
       index: `[N]`, numbers in the dataset, where something is drawn for an
         image; None means 0 to N - 1.
+
+    Raises:
+      ValueError: on shares of another shape, or outside [0, 1].
     """
+
+
+def _checked(shares, images) -> np.ndarray:
+  checks.check_shares(shares, len(images))
+  return np.asarray(shares, np.float64)
 
 
 def noise_alone(sigma: float) -> Certifier:
@@ -90,6 +98,7 @@ def noise_alone(sigma: float) -> Certifier:
     del index
     checks.check_images(images)
     checks.check_length('eps', eps)
+    shares = _checked(shares, images)
     return of_normal(_moved(images, eps) / sigma**2, shares)
 
   return certify
@@ -113,6 +122,7 @@ def fixed_codes(codes: np.ndarray, sigma: float) -> Certifier:
   def certify(images, eps: float, shares, index=None) -> Certified:
     del index
     found = cells(images, codes, sigma, eps)
+    shares = _checked(shares, images)
     divergence = divergences.kl(found)
     renyi = {
       (a, reverse): divergences.renyi(found, a, reverse)
@@ -175,6 +185,7 @@ def adaptive_codes(
   def certify(images, eps: float, shares, index=None) -> Certified:
     checks.check_images(images)
     checks.check_length('eps', eps)
+    shares = _checked(shares, images)
     index = np.arange(len(images)) if index is None else np.asarray(index)
     images = np.asarray(images, np.float32)
     samples = num_samples * images.shape[-1] * (reach(eps) / tau) ** 2

@@ -125,7 +125,7 @@ def multiplicative_as_printed(
     ValueError: as `clopper_pearson`.
 
   References:
-    PROTOCOL A12 and trap 13.
+    PROTOCOL A12 and trap 12.
 
   >>> round(100 * multiplicative_as_printed(431, 10_000), 2)  # as printed
   4.24

@@ -12,6 +12,7 @@ from rdefense.checks.arrays import (
   check_image,
   check_images,
   check_labels,
+  check_shares,
   check_unit,
   check_untraced,
 )
@@ -51,6 +52,7 @@ __all__ = [
   'check_number',
   'check_positive',
   'check_probability',
+  'check_shares',
   'check_steepness',
   'check_unit',
   'check_untraced',

@@ -117,6 +117,25 @@ def check_labels(labels, num_examples: int, num_classes: int) -> None:
     )
 
 
+def check_shares(shares, num_examples: int) -> None:
+  """Checks least probabilities `[N, 2]`: of the label, and of avoiding others.
+
+  Raises:
+    ValueError: one sentence naming the value and the likely cause.
+  """
+  shares = np.asarray(shares)
+  if shares.shape != (num_examples, 2):
+    raise ValueError(
+      f'shares have shape {shares.shape} for {num_examples} images; expected '
+      f'({num_examples}, 2), as `votes.shares` gives them.'
+    )
+  if not ((shares >= 0) & (shares <= 1)).all():
+    raise ValueError(
+      f'shares span [{shares.min():g}, {shares.max():g}]; they are '
+      'probabilities, in [0, 1]: give shares, not counts of votes.'
+    )
+
+
 def check_codes(codes) -> None:
   """Checks codes: `[k, C]`, k > 0, numbers in [0, 1], all rows different.
 

@@ -79,6 +79,34 @@ def test_bounds_of_noise_are_in_their_order():
     assert (margin[name] <= margin['neyman_pearson'] + 1e-8).all()
 
 
+@pytest.mark.parametrize(
+  'shares, words',
+  [
+    (np.array([0.99, 0.9, 0.9]), r'shape \(3,\) for 3 images'),
+    ([[0.99, 0.99]], r'shape \(1, 2\) for 3 images'),
+    ([[1.5, 0.9]] * 3, r'span \[0.9, 1.5\].*probabilities'),
+    ([[np.nan, 0.9]] * 3, 'probabilities'),
+    ([[-0.1, 0.9]] * 3, 'probabilities'),
+  ],
+)
+def test_what_are_no_shares_certifies_nothing(shares, words):
+  """Margins above 1 came of them, or those of another image."""
+  images = np.full((3, 2, 2, 1), 0.5, np.float32)
+  for certify in (
+    randomized.noise_alone(0.2),
+    randomized.fixed_codes(CODES, 0.2),
+    _adaptive(num_draws=2),
+  ):
+    with pytest.raises(ValueError, match=words):
+      certify(images, 0.01, shares)
+
+
+def test_shares_may_be_a_list():
+  images = np.full((1, 2, 2, 1), 0.5, np.float32)
+  certify = randomized.noise_alone(0.2)
+  assert 0 < randomized.best(certify(images, 0.01, [[0.9, 0.9]]))[0] < 0.8
+
+
 def test_noise_is_certified_against_what_float32_reaches():
   """At small radii the threat's projection is out by more than 1e-6 of eps."""
   eps, sigma = 1e-4, 0.1
