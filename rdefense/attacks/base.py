@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from rdefense import checks
 from rdefense.types import Array, Evaluation, Int, Key, Oracle, PyTree
 
 __all__ = [
@@ -178,7 +179,13 @@ def run(attack: Attack, num_steps: int, num_parts: int = 1) -> Callable:
     info stacked over steps `[num_steps]`; the key is consumed. Derivatives, as
     by the parameters of the classifier, flow through all steps, but a sign
     passes none on; whoever wants none stops them.
+
+  Raises:
+    ValueError: unless both are whole numbers, of at least 0 and 1.
   """
+
+  num_steps = checks.check_whole('num_steps', num_steps)
+  num_parts = checks.check_whole('num_parts', num_parts, 1)
 
   def fn(key: Key, x: Array, y: Array) -> tuple[Outcome, AttackInfo]:
     def body(state, i):

@@ -131,3 +131,10 @@ def test_skipped_evaluations_change_nothing(key):
   np.testing.assert_allclose(outcome.z, full.z, atol=1e-6)
   np.testing.assert_allclose(outcome.margin, full.margin, atol=1e-6)
   np.testing.assert_allclose(info.value, full_info.value, atol=1e-6)
+
+
+@pytest.mark.parametrize('num_steps', [-3, 3.9])
+def test_steps_are_counted_in_whole_numbers(num_steps):
+  """A negative number took none, and looked like robustness."""
+  with pytest.raises(ValueError, match=f'num_steps={num_steps}'):
+    run(attack=None, num_steps=num_steps)
