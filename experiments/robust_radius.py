@@ -87,7 +87,7 @@ def brackets(
     largest, num_steps: as of `bisect`.
     num_examples: the first so many; None means all.
     max_nodes: budget of a certificate, of an image at one radius.
-    network: the same classifier as `certify.layered` reads it, to bound nodes
+    network: the same classifier as `layers.layered` reads it, to bound nodes
       by tables; None for linear bounds.
     shard_size: images a shard.
     title: shown by the progress bar.

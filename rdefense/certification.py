@@ -76,7 +76,7 @@ def certify(
 
   Raises:
     ValueError: on a target that `checked_codes` refuses, labels out of range,
-      a damaged shard, unknown bounds, and as `certify.layered` and
+      a damaged shard, unknown bounds, and as `layers.layered` and
       `certify.decide`.
   """
   codes = checked_codes(target, arrays, norm)
@@ -158,7 +158,7 @@ def read_layers(target: Target, arrays: Arrays) -> Layered:
   """The network of a target, as bounds by tables need it.
 
   Raises:
-    ValueError: on a network with branches, as `certify.layered`.
+    ValueError: on a network with branches, as `layers.layered`.
   """
   x = jnp.zeros(arrays.images.shape[1:])
   return layered(lambda x: target.apply(target.params, x), x)

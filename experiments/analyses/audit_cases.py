@@ -91,11 +91,18 @@ def cases(
     *everything,
     Case('step', (step,), eps),
     Case('noise', (noise,), eps),
-    Case('square', square(proposals, num_draws=first.num_draws), eps),
     Case('longer', build.attack_recipes(longer, eps, kind), eps),
     Case('starts', again, eps),
   ]
+  if first.optimizer is not None:
+    search = square(proposals, num_draws=first.num_draws)
+    found.append(Case('square', search, eps))
   if transfers:
-    plain = build.attack_recipes(attack, eps, 'plain')
+    # Barely past the border of the bare network, an image crosses no other.
+    plain = tuple(
+      recipe._replace(keep='last', every_example=True)
+      if recipe.optimizer is not None else recipe
+      for recipe in build.attack_recipes(attack, eps, 'plain')
+    )  # fmt: skip
     found.append(Case('transfer', plain, eps, True))
   return found
