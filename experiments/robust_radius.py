@@ -211,15 +211,15 @@ def main(argv):
     test = build.dataset(config.data.to_dict(), config.data.judged_on)
     book = fitted_codebook(config, workdir)
     _, target = pipelines(config, workdir, test, book)(name)
-  about = config.attacks[attack].to_dict()
+  about, norm = config.attacks[attack].to_dict(), config.threat.norm
   options = f'{largest:g}-{_NUM_STEPS.value}-{_MAX_NODES.value}'
   network = None
   if _BOUNDS.value == 'tables' and target.codes is not None:
     network = certification.read_layers(target, test)
     options += '-tables'
   rows = brackets(
-    target, lambda eps: build.attack_recipes(about, eps, kind),
-    config.threat.norm, test,
+    target, lambda eps: build.attack_recipes(about, eps, kind, norm),
+    norm, test,
     jax.random.fold_in(jax.random.key(config.seed), _RADII),
     workdir / 'radii' / name / f'{attack}-{options}', largest,
     _NUM_STEPS.value, _NUM_EXAMPLES.value or None, _MAX_NODES.value, network,

@@ -122,10 +122,9 @@ def _stages(config, run, arrays, codes, key):
   radius = 0.0 if run.method == 'natural' else run.eps or config.threat.eps
   adversarial = None
   if run.method == 'adversarial':
-    recipe = build.training_recipe(run.attack.to_dict())
-    adversarial = training.attacker(
-      classifier, defense, recipe, config.threat.norm
-    )
+    norm = config.threat.norm
+    recipe = build.training_recipe(run.attack.to_dict(), norm)
+    adversarial = training.attacker(classifier, defense, recipe, norm)
   if run.method == 'certified':
     update = training.certified_updater(
       classifier, tx, codes, about.norm, run.attacked

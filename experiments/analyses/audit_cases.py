@@ -7,11 +7,13 @@
 """
 
 from collections.abc import Mapping
+import functools
 from typing import Any, NamedTuple
 
 from rdefense import build, losses
 from rdefense.attacks import Recipe, sign
 from rdefense.attacks.autoattack import square
+from rdefense.attacks.recipes import in_norm
 
 __all__ = ['Case', 'cases']
 
@@ -50,7 +52,8 @@ def cases(
   Raises:
     ValueError: on an attack of images made elsewhere, or of one step.
   """
-  itself = build.attack_recipes(attack, eps, kind)
+  made = functools.partial(build.attack_recipes, norm=norm)
+  itself = made(attack, eps, kind)
   if not itself or max(recipe.num_steps for recipe in itself) < 2:
     raise ValueError(
       f'attack {attack["name"]!r} takes no steps that could be too few: audit '
@@ -82,16 +85,16 @@ def cases(
   )
   everything = []
   if norm == 'linf':
-    whole = build.attack_recipes(attack, _WHOLE, kind)
+    whole = made(attack, _WHOLE, kind)
     everything = [Case('everything', whole, _WHOLE)]
   found = [
     Case('clean', (), 0.0),
     Case('attack', itself, eps),
-    Case('half', build.attack_recipes(attack, eps / 2, kind), eps / 2),
+    Case('half', made(attack, eps / 2, kind), eps / 2),
     *everything,
-    Case('step', (step,), eps),
+    Case('step', (in_norm(step, norm),), eps),
     Case('noise', (noise,), eps),
-    Case('longer', build.attack_recipes(longer, eps, kind), eps),
+    Case('longer', made(longer, eps, kind), eps),
     Case('starts', again, eps),
   ]
   if first.optimizer is not None:
@@ -102,7 +105,7 @@ def cases(
     plain = tuple(
       recipe._replace(keep='last', every_example=True)
       if recipe.optimizer is not None else recipe
-      for recipe in build.attack_recipes(attack, eps, 'plain')
+      for recipe in made(attack, eps, 'plain')
     )  # fmt: skip
     found.append(Case('transfer', plain, eps, True))
   return found

@@ -52,7 +52,7 @@ def conditions(config, kind: str, setting: str = '') -> Iterator[Condition]:
       in_table, frozen = eps in radii, attack.get('frozen', False)
       count = attack.num_examples if in_table else attack.curve_examples
       chosen = build.attack_recipes(
-        attack.to_dict(), eps, _seen(config, attack, kind)
+        attack.to_dict(), eps, _seen(config, attack, kind), config.threat.norm
       )
       yield Condition(
         f'{radius(config, eps)}/{name}',

@@ -28,8 +28,10 @@ _dlr_towards = functools.cache(losses.dlr_towards)
 
 
 @functools.cache
-def _auto(num_steps: int) -> Callable[..., optax.GradientTransformation]:
-  return lambda step_size: auto(step_size, num_steps)
+def _auto(
+  num_steps: int, norm: str
+) -> Callable[..., optax.GradientTransformation]:
+  return lambda step_size: auto(step_size, num_steps, norm)
 
 
 def apgd(
@@ -40,6 +42,7 @@ def apgd(
   backward: str = 'bpda',
   alpha: float = 10.0,
   num_draws: int = 0,
+  norm: str = 'linf',
 ) -> tuple[Recipe, ...]:
   """Auto-PGD on the cross-entropy and on the difference-of-logits ratio.
 
@@ -52,6 +55,7 @@ def apgd(
     backward: one of `defenses.BACKWARD`.
     alpha: steepness of the surrogate.
     num_draws: of a randomised defense, averaged in each gradient and value.
+    norm: of the threat.
 
   Raises:
     ValueError: unless `num_steps` is a whole number of at least 1, and
@@ -71,7 +75,7 @@ def apgd(
     Recipe(
       f'apgd_{name}',
       loss,
-      _auto(num_steps),
+      _auto(num_steps, norm),
       2 * eps,
       num_steps,
       backward=backward,

@@ -13,7 +13,7 @@ import optax
 
 from rdefense import checks, losses
 from rdefense.attacks.assembly import Recipe
-from rdefense.attacks.pgd import adam, sign, sign_adam
+from rdefense.attacks.pgd import adam, sign, sign_adam, steepest
 from rdefense.attacks.pgd import mi_fgsm as momentum
 from rdefense.defenses.base import BACKWARD
 from rdefense.threats import STARTS
@@ -21,6 +21,7 @@ from rdefense.threats import STARTS
 __all__ = [
   'adaptive',
   'fgsm',
+  'in_norm',
   'mi_fgsm',
   'paper_a',
   'pgd_falling',
@@ -207,3 +208,27 @@ def undefended(eps: float, num_steps: int = 40) -> tuple[Recipe, ...]:
   """
   others = adaptive(eps, num_steps, (10.0,), ('identity', 'bpda'))
   return pgd_madry(step_size=min(0.01, eps / 4)) + others
+
+
+def in_norm(recipe: Recipe, norm: str) -> Recipe:
+  """The recipe with its sign steps replaced by the steepest ones of a norm.
+
+  A sign is the steepest direction in l_inf; in an l2 or l1 ball of the same
+  length it leaves much standing. Other optimisers are left as they are.
+
+  Args:
+    recipe: any.
+    norm: of the threat, as for `attacks.steepest`.
+
+  >>> (recipe,) = fgsm(0.5)
+  >>> in_norm(recipe, 'linf') is recipe, in_norm(recipe, 'l2') is recipe
+  (True, False)
+  """
+  if norm == 'linf' or recipe.optimizer is not sign:
+    return recipe
+  return recipe._replace(optimizer=_steepest(norm))
+
+
+@functools.cache
+def _steepest(norm: str) -> Callable[..., optax.GradientTransformation]:
+  return functools.partial(steepest, norm)

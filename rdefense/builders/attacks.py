@@ -47,14 +47,15 @@ _OF_STUDIES = {
 
 
 def attack_recipes(
-  config: Mapping[str, Any], eps: float, kind: str
+  config: Mapping[str, Any], eps: float, kind: str, norm: str = 'linf'
 ) -> tuple[Recipe, ...]:
   """The ensemble `config.name` at radius `eps` on one kind of setting.
 
   Without a defense `adaptive` is `undefended`; only a randomised one is drawn
   several times. Of the attacks of paper A `at_most_eps` limits a step to a
-  multiple of the radius. All recipes have the precision of the config; images
-  that are `given` have none.
+  multiple of the radius. Steps that are signs, and those of `apgd`, are the
+  steepest ones of the norm. All recipes have the precision of the config;
+  images that are `given` have none.
 
   Raises:
     ValueError: on an unknown attack, option or precision, numbers with which it
@@ -64,7 +65,7 @@ def attack_recipes(
   precision = config.get('precision', HIGHEST)
   if precision not in PRECISIONS:
     raise unknown('precision', precision, PRECISIONS)
-  chosen = _attack_recipes(config, eps, kind)
+  chosen = _attack_recipes(config, eps, kind, norm)
   for recipe in chosen:
     check_recipe(recipe)
     if kind == 'randomized' and not recipe.num_draws:
@@ -74,11 +75,14 @@ def attack_recipes(
         'square its num_draws, or leave it out there by '
         "on=('plain', 'transformed')."
       )
-  return tuple(recipe._replace(precision=precision) for recipe in chosen)
+  return tuple(
+    recipes.in_norm(recipe, norm)._replace(precision=precision)
+    for recipe in chosen
+  )
 
 
 def _attack_recipes(
-  config: Mapping[str, Any], eps: float, kind: str
+  config: Mapping[str, Any], eps: float, kind: str, norm: str
 ) -> tuple[Recipe, ...]:
   for name in config:
     if name not in _OPTIONS | _OF_STUDIES:
@@ -104,7 +108,7 @@ def _attack_recipes(
     case 'mi_fgsm':
       return _called(recipes.mi_fgsm, arguments, eps)
     case 'apgd':
-      return _called(autoattack.apgd, arguments, eps)
+      return _called(autoattack.apgd, arguments | {'norm': norm}, eps)
     case 'square':
       return _called(autoattack.square, arguments)
     case 'adaptive':
@@ -128,7 +132,7 @@ def _called(
   return make(*eps, **arguments)
 
 
-def training_recipe(config: Mapping[str, Any]) -> Recipe:
+def training_recipe(config: Mapping[str, Any], norm: str = 'linf') -> Recipe:
   """The attack of adversarial training; `step_size` is a multiple of eps.
 
   Its precision is the device's default, as that of the training step is.
@@ -138,7 +142,7 @@ def training_recipe(config: Mapping[str, Any]) -> Recipe:
     return recipe._replace(precision='default')
   if config['name'] != 'pgd':
     raise unknown('training attack', config['name'], ('pgd', 'paper_a'))
-  return Recipe(
+  recipe = Recipe(
     'training',
     losses.cross_entropy,
     sign,
@@ -149,3 +153,4 @@ def training_recipe(config: Mapping[str, Any]) -> Recipe:
     every_example=True,
     precision='default',
   )
+  return recipes.in_norm(recipe, norm)

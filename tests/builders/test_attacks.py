@@ -1,5 +1,7 @@
 """What of a config reaches the recipes of its attack."""
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from rdefense import build
@@ -155,3 +157,39 @@ def test_a_search_keeps_its_best():
 def test_an_option_that_only_other_attacks_take_is_refused(config, match):
   with pytest.raises(ValueError, match=match):
     build.attack_recipes(config, 0.1, 'transformed')
+
+
+@pytest.mark.parametrize('norm', ['linf', 'l2', 'l1'])
+@pytest.mark.parametrize(
+  'config',
+  [
+    {'name': 'pgd', 'num_steps': 9, 'step_size': 0.1},
+    {'name': 'apgd', 'num_steps': 9},
+    {'name': 'fgsm'},
+  ],
+  ids=lambda config: config['name'],
+)
+def test_the_first_step_is_the_steepest_of_the_norm(config, norm):
+  """Of all steps of its length it lowers a linear loss the most."""
+  (recipe, *_) = build.attack_recipes(config, 0.2, 'plain', norm)
+  slope = jnp.array([[[3.0], [-4.0], [0.5]]])
+  tx = recipe.optimizer(recipe.step_size)
+  step, _ = tx.update(
+    slope, tx.init(slope), slope,
+    value=jnp.float32(0), project=lambda z: z,
+  )  # fmt: skip
+  length = recipe.step_size
+  order = {'linf': np.inf, 'l2': 2, 'l1': 1}[norm]
+  assert np.linalg.norm(step.ravel(), order) == pytest.approx(length, rel=1e-4)
+  dual = {'linf': 1, 'l2': 2, 'l1': np.inf}[norm]
+  most = length * np.linalg.norm(slope.ravel(), dual)
+  assert -jnp.vdot(step, slope) == pytest.approx(most, rel=1e-4)
+
+
+def test_training_steps_are_the_steepest_of_the_norm():
+  config = {'name': 'pgd', 'num_steps': 2, 'step_size': 0.7, 'alpha': 4.0}
+  signs = build.training_recipe(config)
+  assert signs.optimizer is build.training_recipe(config, 'linf').optimizer
+  other = build.training_recipe(config, 'l2')
+  assert other.optimizer is not signs.optimizer
+  assert other._replace(optimizer=signs.optimizer) == signs
