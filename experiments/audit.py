@@ -7,10 +7,9 @@ Takes a setting of a trained workdir and an attack of its study, and runs on the
 first images what must not be stronger than it (one step, noise, a search
 without gradients, images made on the undefended network), more of itself (twice
 the steps, five new starts), and itself in the ball of half the radius and in
-that of all images. The radius is the setting's own, the largest where it has
-several, or that of the study. Rows go to `audit/`; a killed run resumes there.
-Writes audit_SETTING_ATTACK.html to the workdir: a line a check, with the figure
-behind it.
+that of all images. The radius is the largest of the attack's table. Rows go to
+`audit/`; a killed run resumes there. Writes audit_SETTING_ATTACK.html to the
+workdir: a line a check, with the figure behind it.
 
 What it cannot see: an attack that is too weak in ways that none of these is.
 """
@@ -168,12 +167,6 @@ def found_checks(
     yield audit.chance(right['everything'], num_classes)
 
 
-def largest_radius(config, setting: str) -> float:
-  """At which a setting is audited, in [0, 1] pixel units."""
-  own = config.radii_of.get(setting, ())
-  return float(max(own, default=config.threat.eps))
-
-
 def main(argv):
   """Runs all cases of one setting and one attack, and writes the report."""
   del argv
@@ -187,10 +180,10 @@ def main(argv):
   known = [name for name in ('apgd', 'adaptive') if name in fitting]
   attack = _ATTACK.value or (known or fitting)[0]
   checks.check_choice('attack', attack, fitting)
-  eps, norm = largest_radius(config, setting), config.threat.norm
   bare = counterparts.bare(config, setting)
-  about = config.attacks[attack].to_dict()
-  around = cases(about, eps, kind, norm, transfers=bool(bare))
+  about, norm = config.attacks[attack], config.threat.norm
+  eps = max(conditions.radii(config, setting, about))
+  around = cases(about.to_dict(), eps, kind, norm, transfers=bool(bare))
   itself = next(case for case in around if case.name == 'attack')
   with provenance.claimed(workdir, config.to_dict()):
     test = build.dataset(config.data.to_dict(), config.data.judged_on)

@@ -16,7 +16,7 @@ _CASES = {
   'attack': 'the attack itself',
   'half': 'the attack at half the radius',
   'everything': 'the attack in the ball of all images',
-  'step': 'one sign step on the cross-entropy from the image',
+  'step': 'one steepest step on the cross-entropy from the image',
   'noise': 'the worst of many random points of the ball',
   'square': 'Square attack, which takes no gradients',
   'longer': 'the attack with twice the steps',

@@ -18,6 +18,7 @@ __all__ = [
   'conditions',
   'judged',
   'precision',
+  'radii',
   'radius',
   'seeing',
 ]
@@ -39,17 +40,15 @@ class Condition(NamedTuple):
 def conditions(config, kind: str, setting: str = '') -> Iterator[Condition]:
   """What a setting of some kind is evaluated under, clean accuracy first.
 
-  Radii of the setting itself, where the config gives some, stand for those of
-  every attack's table.
+  What is not in the table is in a figure: radii of an attack's curve.
   """
-  own = config.radii_of.get(setting, ())
   yield Condition('clean', (), 0.0, None)
   for name, attack in config.attacks.items():
     if kind not in attack.on:
       continue
-    radii = own or attack.radii or (float(config.threat.eps),)
-    for eps in sorted({*radii, *attack.curve}):
-      in_table, frozen = eps in radii, attack.get('frozen', False)
+    tabled = radii(config, setting, attack)
+    for eps in sorted({*tabled, *attack.curve}):
+      in_table, frozen = eps in tabled, attack.get('frozen', False)
       count = attack.num_examples if in_table else attack.curve_examples
       chosen = build.attack_recipes(
         attack.to_dict(), eps, _seen(config, attack, kind), config.threat.norm
@@ -64,6 +63,12 @@ def conditions(config, kind: str, setting: str = '') -> Iterator[Condition]:
         attack.source,
         attack.path if attack.name == 'given' else '',
       )
+
+
+def radii(config, setting: str, attack) -> tuple[float, ...]:
+  """Of the table of one attack: the setting's own, its own, or the study's."""
+  own = config.radii_of.get(setting, ())
+  return own or attack.radii or (float(config.threat.eps),)
 
 
 def seeing(config, setting: str) -> list[str]:

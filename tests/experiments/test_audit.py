@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import cifar10
 from experiments import audit as program_of_audits
 from experiments.analyses import audit_cases
 from experiments.analyses.audit_cases import Case
@@ -140,9 +139,3 @@ def test_a_mistake_is_told_before_anything_is_read(tmp_path, flag, words):
        f'--workdir={tmp_path}'],
     )  # fmt: skip
   assert not [*tmp_path.iterdir()]
-
-
-def test_a_setting_is_audited_at_its_own_radius():
-  config = cifar10.get_config()
-  assert program_of_audits.largest_radius(config, 'disc_nat_re') == 2 / 255
-  assert program_of_audits.largest_radius(config, 'disc_adv_re') == 8 / 255

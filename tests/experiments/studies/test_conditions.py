@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from configs import mnist
+from configs import cifar10, mnist
 from configs.paper import figure_2, table_2a, table_2b
 from configs.paper.published import CONTEST
 from experiments import publish
@@ -170,3 +170,13 @@ def test_the_lead_compares_attacks_on_the_images_that_all_have_seen():
   }
   lead = pictures.lead(*judged_on(behind=seen))
   assert lead.endswith('behind 33.3% of 3 (eps0.1/adaptive).')
+
+
+def test_radii_are_the_settings_the_attacks_or_the_studys():
+  config = cifar10.get_config()
+  attack = config.attacks.paper_a
+  assert conditions.radii(config, 'disc_nat_re', attack) == (2 / 255,)
+  assert conditions.radii(config, 'disc_adv_re', attack) == (8 / 255,)
+  attack.radii = (0.1, 0.2)
+  assert conditions.radii(config, 'disc_nat_re', attack) == (2 / 255,)
+  assert conditions.radii(config, 'disc_adv_re', attack) == (0.1, 0.2)
