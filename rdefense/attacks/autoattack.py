@@ -20,6 +20,7 @@ import optax
 from rdefense import checks, losses
 from rdefense.attacks.apgd import apgd as auto
 from rdefense.attacks.assembly import Recipe
+from rdefense.threats import NORMS
 
 __all__ = ['apgd', 'square']
 
@@ -59,13 +60,14 @@ def apgd(
 
   Raises:
     ValueError: unless `num_steps` is a whole number of at least 1, and
-      `num_targets` one of at least 0.
+      `num_targets` one of at least 0, and on an unknown norm.
 
   References:
     See `rdefense.attacks.apgd` and `rdefense.losses.dlr`.
   """
   num_steps = checks.check_whole('num_steps', num_steps, 1)
   checks.check_whole('num_targets', num_targets)
+  checks.check_choice('norm', norm, NORMS)
   ratios = {
     f'dlr+{offset}': _dlr_towards(offset)
     for offset in range(1, num_targets + 1)

@@ -16,7 +16,7 @@ from rdefense.attacks.assembly import Recipe
 from rdefense.attacks.pgd import adam, sign, sign_adam, steepest
 from rdefense.attacks.pgd import mi_fgsm as momentum
 from rdefense.defenses.base import BACKWARD
-from rdefense.threats import STARTS
+from rdefense.threats import NORMS, STARTS
 
 __all__ = [
   'adaptive',
@@ -220,10 +220,14 @@ def in_norm(recipe: Recipe, norm: str) -> Recipe:
     recipe: any.
     norm: of the threat, as for `attacks.steepest`.
 
+  Raises:
+    ValueError: on an unknown norm.
+
   >>> (recipe,) = fgsm(0.5)
   >>> in_norm(recipe, 'linf') is recipe, in_norm(recipe, 'l2') is recipe
   (True, False)
   """
+  checks.check_choice('norm', norm, NORMS)
   if norm == 'linf' or recipe.optimizer is not sign:
     return recipe
   return recipe._replace(optimizer=_steepest(norm))

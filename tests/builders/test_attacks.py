@@ -193,3 +193,14 @@ def test_training_steps_are_the_steepest_of_the_norm():
   other = build.training_recipe(config, 'l2')
   assert other.optimizer is not signs.optimizer
   assert other._replace(optimizer=signs.optimizer) == signs
+
+
+def test_an_unknown_norm_is_refused():
+  pgd = {'name': 'pgd', 'num_steps': 2, 'step_size': 0.7, 'alpha': 4.0}
+  for make in (
+    lambda: build.attack_recipes({'name': 'fgsm'}, 0.1, 'plain', 'l3'),
+    lambda: build.training_recipe(pgd, 'l3'),
+    lambda: autoattack.apgd(0.1, norm='l3'),
+  ):
+    with pytest.raises(ValueError, match="norm='l3'"):
+      make()
