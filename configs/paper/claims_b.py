@@ -23,9 +23,9 @@ def _figures_of_mnist() -> Iterator[Claim]:
         (f'mnist/base/eps{eps}/paper_b',),
       )  # fmt: skip
   yield compare(
-    'mnist', 'adversarial model, eps 0.1: RandDisc in front is less robust '
-    'than nothing', 'B, prose', ('mnist_adv/base/eps0.1/paper_b',),
-    ('mnist_adv/randdisc/eps0.1/paper_b',),
+    'mnist', 'adversarial model, eps 0.3: RandDisc in front is less robust '
+    'than nothing', 'B, prose', ('mnist_adv/base/eps0.3/paper_b',),
+    ('mnist_adv/randdisc/eps0.3/paper_b',),
   )  # fmt: skip
   for eps in ('0.05', '0.1'):
     yield compare(

@@ -157,6 +157,7 @@ PAPER_B = {
   'mnist/base/clean': (99.2, 'B, prose'),
   'mnist/base/eps0.1/paper_b': (12.0, 'B, prose'),
   'mnist/randdisc/eps0.1/paper_b': (94.4, 'B, prose'),
+  'mnist_adv/base/eps0.3/paper_b': (92.7, 'B, prose'),
   # Table 2(a): k = 5, sigma = tau = 32/255.
   'nips17/base/clean': (99.3, 'B, Table 2(a)'),
   'nips17/base/eps1/paper_b': (16.0, 'B, Table 2(a)'),
