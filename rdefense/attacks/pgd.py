@@ -174,13 +174,17 @@ def steepest(norm: str, step_size) -> optax.GradientTransformation:
   Raises:
     ValueError: on an unknown norm, a length below 0, and in l_inf above 1.
   """
-  direction = {
+  return optax.chain(_direction(norm), _descend(step_size, LARGEST[norm]))
+
+
+def _direction(norm: str) -> optax.GradientTransformation:
+  links = {
     'linf': optax.scale_by_sign,
     'l2': scale_by_l2_norm,
     'l1': scale_by_sparse_sign,
   }
-  checks.check_choice('norm', norm, direction)
-  return optax.chain(direction[norm](), _descend(step_size, LARGEST[norm]))
+  checks.check_choice('norm', norm, links)
+  return links[norm]()
 
 
 def _descend(step_size, largest: float = 1.0) -> optax.GradientTransformation:
@@ -195,8 +199,12 @@ def sign(step_size) -> optax.GradientTransformation:
   return steepest('linf', step_size)
 
 
-def mi_fgsm(step_size, decay: float = 1.0) -> optax.GradientTransformation:
+def mi_fgsm(
+  step_size, decay: float = 1.0, norm: str = 'linf'
+) -> optax.GradientTransformation:
   """MI-FGSM: the sign of a momentum of l1-normalised gradients.
+
+  In other norms the steepest direction of the momentum, as in `steepest`.
 
   References:
     Dong et al., 2018, https://arxiv.org/abs/1710.06081, algorithm 1.
@@ -204,21 +212,24 @@ def mi_fgsm(step_size, decay: float = 1.0) -> optax.GradientTransformation:
   return optax.chain(
     scale_by_l1_norm(),
     optax.trace(decay),
-    optax.scale_by_sign(),
-    _descend(step_size),
+    _direction(norm),
+    _descend(step_size, LARGEST[norm]),
   )
 
 
-def adam(step_size) -> optax.GradientTransformation:
+def adam(step_size, norm: str = 'linf') -> optax.GradientTransformation:
   """Adam on l1-normalised gradients: invariant to the scale of the loss.
 
   Without the normalisation Adam's `eps` freezes pixels whose gradients are
-  small, as behind a steep surrogate they are.
+  small, as behind a steep surrogate they are. In norms other than linf, where
+  Adam's steps are as long as signs, they are the steepest of their direction.
   """
+  within = optax.identity() if norm == 'linf' else _direction(norm)
   return optax.chain(
     scale_by_l1_norm(),
     optax.scale_by_adam(eps=1e-12),
-    _descend(step_size),
+    within,
+    _descend(step_size, LARGEST[norm]),
   )
 
 

@@ -85,17 +85,23 @@ def pgd_madry(
   )
 
 
-def pgd_falling(eps: float, num_steps: int = 20) -> tuple[Recipe, ...]:
+def pgd_falling(
+  eps: float, num_steps: int = 20, norm: str = 'linf'
+) -> tuple[Recipe, ...]:
   """PGD whose steps fall in a line from eps / 2 to almost nothing.
 
   Few steps find what a hundred of one length do: the first cross the ball, the
-  last are fine.
+  last are fine. They are the steepest of the norm.
+
+  Raises:
+    ValueError: on an unknown norm.
   """
+  checks.check_choice('norm', norm, NORMS)
   return (
     Recipe(
       f'pgd_falling{num_steps}',
       losses.cross_entropy,
-      _falling_sign(num_steps),
+      _falling(num_steps, norm),
       eps / 2,
       num_steps,
     ),
@@ -103,14 +109,14 @@ def pgd_falling(eps: float, num_steps: int = 20) -> tuple[Recipe, ...]:
 
 
 @functools.cache
-def _falling_sign(
-  num_steps: int,
+def _falling(
+  num_steps: int, norm: str
 ) -> Callable[..., optax.GradientTransformation]:
   """One function a number of steps, so that what was compiled is found."""
 
   def optimizer(step_size) -> optax.GradientTransformation:
     lengths = optax.linear_schedule(step_size, 0.05 * step_size, num_steps)
-    return sign(lengths)
+    return steepest(norm, lengths)
 
   return optimizer
 
@@ -165,13 +171,16 @@ def adaptive(
     backward: ways of differentiating, in this order.
 
   Raises:
-    ValueError: without any alpha or any way: nothing would be attacked.
+    ValueError: without any alpha or any way: nothing would be attacked; and on
+      a way that is none.
   """
   if not alphas or not backward:
     raise ValueError(
       f'alphas={alphas} and backward={backward} must not be empty: no attack '
       'would be left and every example would count as robust.'
     )
+  for way in backward:
+    checks.check_choice('backward, a tuple: one', way, BACKWARD)
   ways = [
     (way, alpha)
     for way in backward
@@ -211,10 +220,11 @@ def undefended(eps: float, num_steps: int = 40) -> tuple[Recipe, ...]:
 
 
 def in_norm(recipe: Recipe, norm: str) -> Recipe:
-  """The recipe with its sign steps replaced by the steepest ones of a norm.
+  """The recipe with its steps replaced by the steepest ones of a norm.
 
   A sign is the steepest direction in l_inf; in an l2 or l1 ball of the same
-  length it leaves much standing. Other optimisers are left as they are.
+  length it leaves much standing. Signs, momentum and Adam follow the norm;
+  other optimisers are left as they are.
 
   Args:
     recipe: any.
@@ -228,11 +238,13 @@ def in_norm(recipe: Recipe, norm: str) -> Recipe:
   (True, False)
   """
   checks.check_choice('norm', norm, NORMS)
-  if norm == 'linf' or recipe.optimizer is not sign:
+  if norm == 'linf' or recipe.optimizer not in (sign, momentum, adam):
     return recipe
-  return recipe._replace(optimizer=_steepest(norm))
+  return recipe._replace(optimizer=_following(recipe.optimizer, norm))
 
 
 @functools.cache
-def _steepest(norm: str) -> Callable[..., optax.GradientTransformation]:
-  return functools.partial(steepest, norm)
+def _following(optimizer, norm: str):
+  if optimizer is sign:
+    return functools.partial(steepest, norm)
+  return functools.partial(optimizer, norm=norm)

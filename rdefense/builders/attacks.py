@@ -102,7 +102,7 @@ def _attack_recipes(
     case 'pgd':
       return _called(recipes.pgd_madry, arguments)
     case 'pgd_falling':
-      return _called(recipes.pgd_falling, arguments, eps)
+      return _called(recipes.pgd_falling, arguments | {'norm': norm}, eps)
     case 'fgsm':
       return recipes.fgsm(eps)
     case 'mi_fgsm':

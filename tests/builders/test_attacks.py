@@ -165,6 +165,8 @@ def test_an_option_that_only_other_attacks_take_is_refused(config, match):
   [
     {'name': 'pgd', 'num_steps': 9, 'step_size': 0.1},
     {'name': 'apgd', 'num_steps': 9},
+    {'name': 'pgd_falling', 'num_steps': 9},
+    {'name': 'mi_fgsm', 'num_steps': 9},
     {'name': 'fgsm'},
   ],
   ids=lambda config: config['name'],
@@ -204,3 +206,18 @@ def test_an_unknown_norm_is_refused():
   ):
     with pytest.raises(ValueError, match="norm='l3'"):
       make()
+
+
+@pytest.mark.parametrize('norm', ['linf', 'l2', 'l1'])
+def test_steps_of_adam_have_their_length_in_the_norm(norm):
+  """An entry moves as far as others whose slopes are always much larger."""
+  chosen = build.attack_recipes({'name': 'adaptive'}, 0.2, 'transformed', norm)
+  (recipe, *_) = [r for r in chosen if r.name.startswith('margin/bpda')]
+  slope = jnp.array([[[3.0], [-40.0], [0.5]]])
+  tx = recipe.optimizer(recipe.step_size)
+  step, _ = tx.update(slope, tx.init(slope), slope)
+  order = {'linf': np.inf, 'l2': 2, 'l1': 1}[norm]
+  length = np.linalg.norm(step.ravel(), order)
+  assert length == pytest.approx(recipe.step_size, rel=1e-4)
+  moved = step[step != 0]
+  np.testing.assert_allclose(abs(moved), abs(moved[0]), rtol=1e-4)
