@@ -131,12 +131,19 @@ def _verdicts(chosen) -> Iterator[str]:
         )
     for radius, pair in _budgets(conditions).items():
       (few_name, few), *_, (many_name, many) = pair
-      stronger = few_name if few['percent'] < many['percent'] else many_name
       yield (
         f'`{name}`: at one budget ({radius}) {few_name} leaves '
         f'{few["percent"]:.1f}%, {many_name} {many["percent"]:.1f}%: '
-        f'{stronger} is no weaker.'
+        f'{_stronger(few_name, few, many_name, many)}.'
       )
+
+
+def _stronger(few_name, few, many_name, many) -> str:
+  if few['high'] < many['low']:
+    return f'{few_name} is stronger'
+  if many['high'] < few['low']:
+    return f'{many_name} is stronger'
+  return 'not told apart, as their intervals overlap'
 
 
 def _budgets(conditions):
