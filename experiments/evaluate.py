@@ -8,6 +8,7 @@ Needs the models of `experiments.train` in the same workdir. Rows go to
 what was measured into docs/results.json.
 """
 
+from collections.abc import Callable
 import functools
 import hashlib
 import time
@@ -71,13 +72,13 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   settings, strip = {}, None
   found: dict[str, dict[str, counterparts.Verdicts]] = {}
   pipeline = pipelines(config, workdir, test, book)
-  read = _reader(config, test)
+  read, freeze = _reader(config, test), _freezer(root)
   for name in only or config.only or config.settings:
     kind, target = pipeline(name)
     tallies, found[name], chosen = {}, {}, {}
     for condition in conditions.conditions(config, kind, name):
       chosen[condition.name] = condition
-      attacked = _freeze(target, root) if condition.frozen else target
+      attacked = freeze(target) if condition.frozen else target
       source, submissions = None, None
       if condition.source:
         source = pipeline(condition.source)[1]
@@ -177,14 +178,19 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
   return results
 
 
-def _freeze(target: deployed.Target, root) -> deployed.Target:
-  """The target with its randomness fixed to one value."""
+def _freezer(root) -> Callable[[deployed.Target], deployed.Target]:
+  """`target -> target` with its randomness fixed to one value.
+
+  One function a defense, so that what was compiled for a radius is found again.
+  """
   key = jax.random.fold_in(root, _FREEZE)
-  return target._replace(
-    defend=lambda codes, alpha: defenses.frozen(
-      target.defend(codes, alpha), key
-    ),
-    num_draws=0,
+
+  @functools.cache
+  def fixed(defend):
+    return lambda codes, alpha: defenses.frozen(defend(codes, alpha), key)
+
+  return lambda target: target._replace(
+    defend=fixed(target.defend), num_draws=0
   )
 
 

@@ -1,7 +1,8 @@
 """How many draws of a randomised defense fit side by side in memory.
 
 An averaged gradient is computed in parts (`gradients.averaged`): a part takes
-what one draw takes, times its draws, times the images side by side.
+what one draw takes, times its draws, times the images side by side, times the
+restarts of each.
 """
 
 from collections.abc import Callable, Sequence
@@ -105,7 +106,8 @@ def with_chunks(
     num_parts(recipe)  # raises on draws that cannot be
     num_draws = max(1, recipe.num_draws)
     if not recipe.chunk and num_draws > 1:
-      needed = rows * _bytes_per_draw(
+      copies = rows * recipe.num_restarts
+      needed = copies * _bytes_per_draw(
         target.apply,
         target.defend,
         recipe.loss,

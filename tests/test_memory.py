@@ -54,6 +54,8 @@ def test_chunks_are_chosen_where_none_is_given():
   assert [recipe.chunk for recipe in chosen] == [4, 1]  # tiny images all fit
   (alone,) = memory.with_chunks(TARGET, (EOT,), SHAPE, 10**9)
   assert alone.chunk == 1
+  many = EOT._replace(num_restarts=10**8)  # side by side as well
+  assert memory.with_chunks(TARGET, (many,), SHAPE, 10)[0].chunk == 1
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def each_radius(
   """An attack of one radius for all as one of a radius for each example.
 
   Bisection asks for few different radii at once; each is run on the examples
-  that it is for.
+  that it is for, and on none twice.
 
   Args:
     run: `(eps, rows [n] int) -> [n] bool`, whether the attack of radius eps
@@ -127,12 +127,16 @@ def each_radius(
   array([False,  True,  True])
   """
 
+  told: dict[float, dict[int, bool]] = {}
+
   def fooled(eps: np.ndarray) -> np.ndarray:
-    found = np.zeros(len(eps), bool)
     for radius in np.unique(eps):
-      rows = np.flatnonzero(eps == radius)
-      found[rows] = run(float(radius), rows)
-    return found
+      known = told.setdefault(float(radius), {})
+      asked = [int(i) for i in np.flatnonzero(eps == radius) if i not in known]
+      if asked:
+        answers = run(float(radius), np.array(asked))
+        known.update(zip(asked, answers, strict=True))
+    return np.array([told[float(e)][i] for i, e in enumerate(eps)], bool)
 
   return fooled
 

@@ -94,8 +94,11 @@ def test_each_example_is_asked_at_its_own_radius_only():
     seen.extend((int(row), eps) for row in rows)
     return np.zeros(len(rows), bool)
 
-  robust_radius.each_radius(run)(np.array([0.5, 0.25, 0.5]))
+  fooled = robust_radius.each_radius(run)
+  fooled(np.array([0.5, 0.25, 0.5]))
   assert sorted(seen) == [(0, 0.5), (1, 0.25), (2, 0.5)]
+  fooled(np.array([0.5, 0.125, 0.25]))  # of which one is known
+  assert seen[3:] == [(1, 0.125), (2, 0.25)]
 
 
 def test_a_proof_at_the_radius_of_an_attack_is_a_contradiction():
