@@ -19,7 +19,7 @@ from etils.epath import Path
 import jax
 import numpy as np
 
-from rdefense import counting
+from rdefense import checks, counting
 from rdefense.attacks.assembly import Recipe, check_ensemble
 from rdefense.attacks.driver import rows_at_once
 from rdefense.data.batches import Batch
@@ -201,8 +201,11 @@ def evaluate(
     predicted at that precision.
 
   Raises:
-    ValueError: on labels out of range or a damaged shard.
+    ValueError: on labels out of range, a damaged shard, no examples, or none
+      a batch.
   """
+
+  checks.check_whole('batch_size', batch_size, 1)
 
   def compute(batch: Batch):
     begin = time.perf_counter()

@@ -54,10 +54,12 @@ def worked_off(
     Columns sorted by example.
 
   Raises:
-    ValueError: on labels out of range or a damaged shard.
+    ValueError: on labels out of range, a damaged shard, and no examples.
   """
   total = len(arrays.images)
-  total = total if num_examples is None else min(num_examples, total)
+  if num_examples is not None:
+    checks.check_whole('num_examples', num_examples, 1, ': None takes all')
+    total = min(num_examples, total)
   checks.check_labels(arrays.labels, len(arrays.images), arrays.num_classes)
   finished = records.completed(directory)
   process, processes = jax.process_index(), jax.process_count()

@@ -256,6 +256,11 @@ def test_a_radius_below_zero_is_an_error(tmp_path, eps):
   assert not list(tmp_path.iterdir())
 
 
+def test_batches_of_nothing_are_refused(tmp_path):
+  with pytest.raises(ValueError, match='batch_size=0 must be at least 1'):
+    evaluate(tmp_path, (), batch_size=0)
+
+
 @pytest.mark.parametrize('label', [-1, NUM_CLASSES])
 def test_labels_out_of_range_are_an_error(tmp_path, label):
   labels = ARRAYS.labels.copy()

@@ -72,6 +72,12 @@ def test_another_number_gives_that_many(numbers, again, tmp_path):
   assert computed == again
 
 
+@pytest.mark.parametrize('number', [0, -1, 2.5])
+def test_no_examples_are_refused(number, tmp_path):
+  with pytest.raises(ValueError, match=f'num_examples={number} must be'):
+    work(tmp_path, [], number)
+
+
 def test_labels_out_of_range_are_an_error_before_any_work(tmp_path):
   computed = []
   bad = ARRAYS._replace(num_classes=2)

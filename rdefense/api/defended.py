@@ -58,7 +58,7 @@ def predict(
 
   Returns:
     `(key, images) -> classes` `[B]` int32; the key is consumed. Raises
-    `ValueError` on logits that are NaN.
+    `ValueError` on logits of more than one image, and on those that are NaN.
   """
   checks.check_defense(defense)
   pipeline = defended(logits_fn, defense)
@@ -73,7 +73,10 @@ def predict(
     checks.check_classified(lost, index)
     return found
 
-  return _on_images(classes, batch_size)
+  def check(image):
+    _num_classes(logits_fn, defense, image)
+
+  return _on_images(classes, batch_size, check)
 
 
 def accuracy(
@@ -96,12 +99,15 @@ def accuracy(
   return fraction
 
 
-def _on_images(fn: Callable, batch_size: int) -> Callable:
+def _on_images(
+  fn: Callable, batch_size: int, check: Callable = lambda image: None
+) -> Callable:
   """`fn(key, index, images)` as a function of a key and checked images."""
   batch_size = check_size(batch_size)
 
   def call(key, images):
     _check_call(key, images)
+    check(images[0])
     nothing = np.zeros(len(images), np.int32)
     found = [
       fn(jax.random.clone(key), batch.index, batch.image)
@@ -128,12 +134,17 @@ def check_batch(logits_fn, defense, key, images, labels) -> int:
       one image, and labels that do not match.
   """
   _check_call(key, images)
-  seen = jax.eval_shape(
-    defense.apply, jax.random.key(0), np.asarray(images[0], np.float32)
-  )
-  num_classes = check_classifier(logits_fn, seen)
+  num_classes = _num_classes(logits_fn, defense, images[0])
   checks.check_labels(labels, len(images), num_classes)
   return num_classes
+
+
+def _num_classes(logits_fn, defense, image) -> int:
+  """Of the classifier on what it sees of an image, as it is checked."""
+  seen = jax.eval_shape(
+    defense.apply, jax.random.key(0), np.asarray(image, np.float32)
+  )
+  return check_classifier(logits_fn, seen)
 
 
 def check_classifier(logits_fn: LogitsFn, image) -> int:

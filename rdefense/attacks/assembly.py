@@ -66,7 +66,7 @@ class Recipe(NamedTuple):
 
 
 def check_recipe(recipe: Recipe) -> None:
-  """Raises `ValueError` on numbers with which an attack would do nothing.
+  """Raises `ValueError` on what is no recipe, and on one that does nothing.
 
   >>> from rdefense.attacks.eot import eot
   >>> check_recipe(eot(0.1)[0]._replace(alpha=-1.0))
@@ -74,6 +74,11 @@ def check_recipe(recipe: Recipe) -> None:
     ...
   ValueError: alpha of eot=-1.0 must be positive.
   """
+  if not isinstance(recipe, Recipe):
+    raise ValueError(
+      f'recipe is a {type(recipe).__name__}, expected one attacks.Recipe: of '
+      'an ensemble give one at a time.'
+    )
   of = f' of {recipe.name}'
   checks.check_whole(f'num_steps{of}', recipe.num_steps)
   checks.check_at_least(f'step_size{of}', recipe.step_size, 0)
@@ -89,6 +94,11 @@ def check_recipe(recipe: Recipe) -> None:
 
 def check_ensemble(recipes: Sequence[Recipe]) -> None:
   """Raises `ValueError` on such a recipe among these, or two of one name."""
+  if isinstance(recipes, Recipe):  # a tuple too, of other things
+    raise ValueError(
+      f'recipes is the single recipe {recipes.name}: give a sequence of them, '
+      'as (recipe,).'
+    )
   for recipe in recipes:
     check_recipe(recipe)
   names = [recipe.name for recipe in recipes]

@@ -127,9 +127,13 @@ def test_a_raw_key_is_a_key():
   ids=['scalar', 'batched'],
 )
 def test_logits_of_a_batch_are_refused(key, logits_fn, shape):
-  accuracy = api.accuracy(logits_fn, defenses.identity())
-  with pytest.raises(ValueError, match=f'gives shape {shape} for one image'):
-    accuracy(key, IMAGES, LABELS)
+  call = logits_fn, defenses.identity()
+  for run in (
+    lambda: api.accuracy(*call)(key, IMAGES, LABELS),
+    lambda: api.predict(*call)(key, IMAGES),
+  ):
+    with pytest.raises(ValueError, match=f'gives shape {shape} for one image'):
+      run()
 
 
 @pytest.mark.parametrize('transform', [jax.jit, jax.vmap, jax.grad])
@@ -159,5 +163,7 @@ def test_what_is_no_classifier_is_refused(classifier, message, key):
   defense = defenses.identity()
   with pytest.raises(ValueError, match=message):
     api.accuracy(classifier, defense)(key, IMAGES, LABELS)
+  with pytest.raises(ValueError, match=message):
+    api.predict(classifier, defense)(jax.random.key(0), IMAGES)
   with pytest.raises(ValueError, match=message):
     api.certify(classifier, CODES)(IMAGES, LABELS, 0.1)

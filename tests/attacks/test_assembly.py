@@ -6,7 +6,7 @@ import pytest
 
 from rdefense import attacks, losses, threats
 from rdefense.attacks import assemble, recipes, run
-from rdefense.attacks.assembly import Recipe, check_recipe
+from rdefense.attacks.assembly import Recipe, check_ensemble, check_recipe
 from rdefense.defenses import identity
 from tests.attacks.mean_pixel import X, attacked, logits_fn
 
@@ -63,3 +63,11 @@ def test_a_recipe_that_would_do_nothing_is_refused(options, match):
   check_recipe(recipe)
   with pytest.raises(ValueError, match=match):
     check_recipe(recipe._replace(**options))
+
+
+def test_one_recipe_and_several_are_not_taken_for_each_other():
+  ensemble = recipes.pgd_madry(num_steps=1)
+  with pytest.raises(ValueError, match='the single recipe pgd1: .*sequence'):
+    check_ensemble(ensemble[0])
+  with pytest.raises(ValueError, match='recipe is a tuple, expected one'):
+    check_recipe(ensemble)
