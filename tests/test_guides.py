@@ -82,3 +82,17 @@ def test_the_accelerators_of_the_table_are_known():
   for name in re.findall(r'`(v\d\w*-\d+)`', text('docs/tpu.md')):
     about = tpu_commands.accelerator(name)
     assert about.runtime in text('docs/tpu.md')
+
+
+def test_every_section_of_the_protocol_that_is_cited_is_there():
+  headings = re.findall(r'^## ([AB]\d+)\.', text('docs/PROTOCOL.md'), re.M)
+  cited = set()
+  for folder in ('rdefense', 'experiments', 'configs', 'tests'):
+    for path in (ROOT / folder).rglob('*.py'):
+      for listed in re.findall(
+        r'PROTOCOL\s+((?:[AB]\d+(?:,\s+(?:and\s+)?|\s+and\s+)?)+)',
+        path.read_text(encoding='utf-8'),
+      ):
+        cited |= set(re.findall(r'[AB]\d+', listed))
+  assert len(cited) > 10
+  assert cited <= set(headings), cited - set(headings)

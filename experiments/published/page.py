@@ -58,7 +58,9 @@ def render(
     "first success, which is stronger than the paper's last iterate; "
     '`adaptive` is the worst case of each example over all its recipes and '
     'iterates, on fewer images (n): where it is above another attack, those '
-    'are other images. Randomised defenses are judged by one query under keys '
+    'are other images; `apgd` is that over Auto-PGD on the cross-entropy and '
+    'on the ratio of logits towards each other class, on as few. '
+    'Randomised defenses are judged by one query under keys '
     'that no attack has seen; keys that end in `majority_of_...` and '
     '`best_of_...` give the other rules. `gain` is what a defense buys: points '
     'above the same model without one, on the same images, with the interval '
