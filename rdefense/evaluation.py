@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from rdefense import checks, counting
-from rdefense.attacks.assembly import Recipe, check_ensemble
+from rdefense.attacks.assembly import Recipe, check_ensemble, num_copies
 from rdefense.attacks.driver import rows_at_once
 from rdefense.data.batches import Batch
 from rdefense.data.sources import Arrays
@@ -137,8 +137,7 @@ def attack(
       if submissions is None
       else handed(Path(submissions) / recipe.name, batch, submitted)
     )
-    cost = out.evaluations * recipe.chunk * recipe.num_restarts
-    gradients += active * cost
+    gradients += active * out.evaluations * num_copies(recipe)
     now_right, now_margins, now_draws = damage(out.z)
     closer = (now_right == right) & (now_margins < margins)
     # One that keeps its last iterate is judged by it, whatever it has done.

@@ -23,7 +23,7 @@ import re
 from typing import Any, NamedTuple
 
 from configs.devices import Chip
-from rdefense.attacks.assembly import Recipe
+from rdefense.attacks.assembly import Recipe, num_copies, num_parts
 
 __all__ = [
   'Collectives',
@@ -122,17 +122,12 @@ def gradients(recipes: Iterable[Recipe]) -> int:
   What is fooled is left out of later steps and recipes: it is the most there
   can be, but for the starts, see `evaluations`.
   """
-  return sum(
-    recipe.num_steps * max(1, recipe.num_draws) * recipe.num_restarts
-    for recipe in recipes
-  )
+  return sum(r.num_steps * num_parts(r) * num_copies(r) for r in recipes)
 
 
 def evaluations(recipes: Iterable[Recipe]) -> int:
   """The same with the evaluation of each start: T steps take T + 1."""
-  return sum(
-    (r.num_steps + 1) * max(1, r.num_draws) * r.num_restarts for r in recipes
-  )
+  return sum((r.num_steps + 1) * num_parts(r) * num_copies(r) for r in recipes)
 
 
 def seconds(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from configs.paper import catalogue, table_2a
 from configs.paper.catalogue import Job
 from experiments.measuring import costs
-from experiments.studies import conditions
+from experiments.studies import at_hand, conditions
 from experiments.studies.workdir import model_config
 from rdefense import build
 from rdefense.precision import HIGHEST, lowest
@@ -155,8 +155,7 @@ def parts(config) -> Iterator[Part]:
 
   What is made on another setting is made once, whatever it is handed to.
   """
-  made = set()
-  num_test = config.data.test_examples or DATA[config.data.name].num_test
+  made, num_images = set(), _num_judged(config.data)
   published = {n for n, a in config.attacks.items() if a.name in _PUBLISHED}
   for setting in config.only or config.settings:
     about = config.settings[setting]
@@ -164,7 +163,7 @@ def parts(config) -> Iterator[Part]:
     name = network(model_config(config, about.network))
     draws = config.num_draws if kind == 'randomized' else 1
     for condition in conditions.conditions(config, kind, setting):
-      count = min(num_test, condition.num_examples or num_test)
+      count = min(num_images, condition.num_examples or num_images)
       attack = condition.name.rpartition('/')[2]
       part = PARTS[1 if attack in published else 2]
       handed = condition.source, condition.name
@@ -191,3 +190,10 @@ def parts(config) -> Iterator[Part]:
         count * draws * passes,
         precision=HIGHEST,
       )
+
+
+def _num_judged(data) -> int:
+  """Images that a study is evaluated on, where all of them are there."""
+  if data.judged_on == 'train':
+    return data.train_examples or at_hand.OFFICIAL[data.name]['train']
+  return data.test_examples or DATA[data.name].num_test

@@ -20,7 +20,14 @@ from rdefense.precision import HIGHEST, at
 from rdefense.threats import STARTS, Threat
 from rdefense.types import LogitsFn, Loss, Oracle
 
-__all__ = ['Recipe', 'assemble', 'check_ensemble', 'check_recipe', 'num_parts']
+__all__ = [
+  'Recipe',
+  'assemble',
+  'check_ensemble',
+  'check_recipe',
+  'num_copies',
+  'num_parts',
+]
 
 
 class Recipe(NamedTuple):
@@ -133,6 +140,21 @@ def num_parts(recipe: Recipe) -> int:
       'draws: take a divisor, or 0 to have one chosen.'
     )
   return parts
+
+
+def num_copies(recipe: Recipe) -> int:
+  """Gradients, or forward passes of a search, of one part of an evaluation.
+
+  Behind randomness a search compares what it proposes with what it keeps on the
+  same draws, and passes twice.
+
+  >>> from rdefense.attacks.autoattack import square
+  >>> (search,) = square(num_steps=10, num_restarts=3, num_draws=20)
+  >>> num_copies(search), num_copies(search._replace(num_draws=0))
+  (6, 3)
+  """
+  passes = 2 if recipe.optimizer is None and recipe.num_draws else 1
+  return passes * max(1, recipe.chunk) * recipe.num_restarts
 
 
 def assemble(

@@ -11,9 +11,9 @@ a sign of masking.
 >>> from rdefense.defenses import binning
 >>> logits_fn = lambda x: jnp.stack([x.mean(), 1 - x.mean()])
 >>> oracle = gradients.values(logits_fn, binning(2), losses.margin)
->>> attack = square(oracle, threats.linf(0.2), num_steps=20)
+>>> attack = square(oracle, threats.linf(0.2), num_steps=50)
 >>> x, y = jnp.full((4, 4, 1), 0.6), 0
->>> outcome, info = run(attack, num_steps=20)(jax.random.key(0), x, y)
+>>> outcome, info = run(attack, num_steps=50)(jax.random.key(0), x, y)
 >>> bool(outcome.margin < 0), bool((info.distance <= 0.2001).all())
 (True, True)
 
@@ -46,6 +46,7 @@ _SHARE = 0.8  # of all pixels, in the first squares
 # It halves at these parts of all steps.
 _HALVINGS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 _OUTSIDE = 2.0  # further than any ball within [0, 1] reaches
+_MOVE = 2**32 - 1  # role folded into an iterate's key, beside numbers of draws
 
 
 class SquareState(NamedTuple):
@@ -99,7 +100,7 @@ def square(
     )
 
   def move(key: Key, state: SquareState, x: Array):
-    key_window, key_signs = jax.random.split(key)
+    key_window, key_signs = jax.random.split(jax.random.fold_in(key, _MOVE))
     kept_z, kept = settle(state)
     inside = _window(key_window, x.shape[:2], state.step, num_steps)
     signs = jax.random.rademacher(key_signs, x.shape[2:], x.dtype)

@@ -152,3 +152,16 @@ def test_what_is_kept_is_compared_on_the_draws_of_the_proposal(key):
   quiet, same_draws, lucky = submitted
   np.testing.assert_array_equal(same_draws, quiet)
   assert (lucky != quiet).any()
+
+
+def test_squares_do_not_follow_the_noise_of_draws():
+  """Draws have the keys that `averaged` folds their numbers into."""
+  made = attack()
+  state, _ = begin(made, jax.random.key(0), X[0], LABELS[0])
+  same = 0
+  for key in jax.random.split(jax.random.key(1), 20):
+    moved, _ = made.move(key, state, X[0])
+    changed = np.asarray(moved.z != state.z).any(-1)
+    as_drawn = _window(jax.random.fold_in(key, 0), SHAPE[:2], state.step, 60)
+    same += int((changed <= np.asarray(as_drawn)).all())
+  assert same < 10

@@ -73,6 +73,16 @@ def test_what_two_tables_share_is_counted_once():
   assert workload.study([('table2', 'mnist'), ('figure1', 'mnist')]) == one
 
 
+def test_robustness_in_training_is_of_training_images():
+  config = workload.load('cifar10.py:paper,k50,train')
+  published = [
+    part
+    for part in workload.parts(config)
+    if part.part == 'published attacks'
+  ]
+  assert {p.num_images for p in published} == {50_000 * 41}  # PROTOCOL A8
+
+
 def test_what_is_handed_to_many_is_made_once():
   parts = list(workload.parts(workload.load('paper/knowledge.py:paper,mnist')))
   made = [part for part in parts if part.program == 'gradient']
