@@ -76,9 +76,7 @@ def test_what_two_tables_share_is_counted_once():
 def test_robustness_in_training_is_of_training_images():
   config = workload.load('cifar10.py:paper,k50,train')
   published = [
-    part
-    for part in workload.parts(config)
-    if part.part == 'published attacks'
+    part for part in workload.parts(config) if part.part == 'published attacks'
   ]
   assert {p.num_images for p in published} == {50_000 * 41}  # PROTOCOL A8
 
