@@ -119,6 +119,7 @@ def evaluate(config, workdir, only=()) -> dict[str, Any]:
           'unattacked': int(clean.sum()),
           'judged': conditions.judged(condition, kind),
           'in_table': condition.in_table,
+          'recipes': [recipe.name for recipe in condition.recipes],
         }
         | conditions.precision(condition, rows)
       )

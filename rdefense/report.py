@@ -24,7 +24,14 @@ from typing import Any, NamedTuple
 from etils.epath import Path
 import numpy as np
 
-from rdefense import caveats, document, gains, pages, randomness
+from rdefense import (
+  caveats,
+  document,
+  ensembles,
+  gains,
+  pages,
+  randomness,
+)
 from rdefense.precision import HIGHEST, PRECISIONS
 
 __all__ = ['Published', 'write_report']
@@ -52,8 +59,9 @@ def write_report(
       perhaps `gradients` (evaluations, all examples together) and `judged`
       (`last iterate`, `best iterate` or other words; `paper_a` alone has a
       default, the last iterate), of an attack `precision` and `differing`, how
-      many verdicts would have been others at it, and `gain`, as
-      `gains.blocks` takes it. Shown where given: `lead`,
+      many verdicts would have been others at it, `recipes` and `broken_by`, as
+      `ensembles.blocks` takes them, and `gain`, as `gains.blocks` does. Shown
+      where given: `lead`,
       `command`, `preset`, `seconds`, `rule`, `config`, `environment` (as
       `provenance.environment`), `codebook` (`codes`, `counts`, `provenance`),
       `captions` (figure -> text) and `caveats` (heading -> text).
@@ -101,6 +109,7 @@ def _blocks(results, published, figures):
     ('heading', 2, 'What each attack did'),
     _attacks(settings, conditions),
     *_precision(settings),
+    *ensembles.blocks(settings),
     *randomness.blocks(settings),
   ]
   blocks.append(('heading', 2, 'Before quoting these figures'))
