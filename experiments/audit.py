@@ -6,10 +6,11 @@
 Takes a setting of a trained workdir and an attack of its study, and runs on the
 first images what must not be stronger than it (one step, noise, a search
 without gradients, images made on the undefended network), more of itself (twice
-the steps, five new starts), and itself in the ball of half the radius and in
-that of all images. The radius is the largest of the attack's table. Rows go to
-`audit/`; a killed run resumes there. Writes audit_SETTING_ATTACK.html to the
-workdir: a line a check, with the figure behind it.
+the steps, shorter and longer ones, five new starts), and itself in the ball of
+half the radius and in that of all images. The radius is the largest of the
+attack's table. Rows go to `audit/`; a killed run resumes there. Writes
+audit_SETTING_ATTACK.html to the workdir: a line a check, with the figure behind
+it.
 
 What it cannot see: an attack that is too weak in ways that none of these is.
 """
@@ -159,6 +160,11 @@ def found_checks(
     'five new starts find no more', 'starts', 0.005, audit.WARN,
     'What it finds depends on where it starts: take restarts.',
   )  # fmt: skip
+  if 'sizes' in right:
+    yield held(
+      'steps of other lengths find no more', 'sizes', 0.01, audit.WARN,
+      'Its steps are too short or too long: try others.',
+    )  # fmt: skip
   yield audit.monotone(
     {case.eps: right[case.name] for case in around if case.name in _RADII},
     draws=draws,

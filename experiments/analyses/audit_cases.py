@@ -21,6 +21,8 @@ _WHOLE = 1.0  # the l_inf ball of all images
 _POINTS = 50  # of noise, an image
 _PROPOSALS = 500  # of the search; behind randomness, twice the attack's steps
 _STARTS = 5
+_SIZES = (0.25, 4.0)  # of steps, times the attack's
+_LONGEST = 1.0  # a step, in [0, 1] pixel units
 
 
 class Case(NamedTuple):
@@ -97,6 +99,17 @@ def cases(
     Case('longer', made(longer, eps, kind), eps),
     Case('starts', again, eps),
   ]
+  if first.optimizer is not None and attack['name'] != 'apgd':
+    # Auto-PGD finds its own.
+    sizes = tuple(
+      recipe._replace(
+        name=f'{recipe.name}/{size:g}',
+        step_size=min(_LONGEST, size * recipe.step_size),
+      )
+      for size in _SIZES
+      for recipe in itself
+    )
+    found.append(Case('sizes', sizes, eps))
   if first.optimizer is not None:
     search = square(proposals, num_draws=first.num_draws)
     found.append(Case('square', search, eps))

@@ -21,6 +21,7 @@ _CASES = {
   'square': 'Square attack, which takes no gradients',
   'longer': 'the attack with twice the steps',
   'starts': 'the attack from five new random starts',
+  'sizes': 'the attack with steps of a quarter, and of four times the length',
   'transfer': 'the attack on the network without its defense',
 }
 

@@ -37,6 +37,11 @@ def test_there_is_less_of_an_attack_and_more_of_it(name):
   assert (step.backward, step.alpha) == (itself[0].backward, itself[0].alpha)
   assert step.keep == noise.keep == 'best'
   assert ('square' in found) == (name != 'square')
+  assert ('sizes' in found) == (name in ('adaptive', 'paper_a'))
+  if 'sizes' in found:
+    tried = [r.step_size for r in found['sizes'].recipes]
+    own = [r.step_size for r in itself]
+    assert tried == [s / 4 for s in own] + [min(1, 4 * s) for s in own]
   assert [c.name for c in found.values() if c.transferred] == ['transfer']
   if name != 'square':
     assert found['square'].recipes[0].optimizer is None
