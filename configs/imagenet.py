@@ -9,10 +9,10 @@ the first 1,000 images of the final round, as the paper is; `small`, having no
 others, on those the codes were fitted to. The published attack takes one step.
 Words after a colon: codebook and number of codes as in `configs/cifar10.py`,
 and a preset: `small` has MobileNetV2 and attacks 50 images, `paper`
-Inception-ResNet-v2 and all, `smoke` only shows that it runs. The word
-`adversarial` is for the weights of an ensemble-adversarially trained
-Inception-ResNet-v2, which are not published in the format read here: eps 4/255,
-10 steps.
+Inception-ResNet-v2 and all, `smoke` only shows that it runs. The word `curve`
+is for Figure 2(b): ten steps at several radii. The word `adversarial` is for
+the weights of an ensemble-adversarially trained Inception-ResNet-v2, which are
+not published in the format read here: eps 4/255, 10 steps.
 """
 
 import ml_collections
@@ -21,14 +21,22 @@ from configs import cifar10, parts, study
 from configs.paper import table_2a
 
 _ADVERSARIAL = 'ens_adv_inception_resnet_v2.h5'
+_RADII = tuple(level / 255 for level in (0.5, 1, 2, 4, 8))
 
 
 def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
-  """`arg`: a preset, a codebook, a number of codes, natural or adversarial."""
-  chosen = study.words(arg, **cifar10.CHOICES, base=('natural', 'adversarial'))
+  """`arg`: a preset, codebook, number of codes, base, and table or curve."""
+  chosen = study.words(
+    arg,
+    **cifar10.CHOICES,
+    base=('natural', 'adversarial'),
+    shown=('table', 'curve'),
+  )
   preset, num_codes = chosen['preset'], int(chosen['k'][1:])
   paper, natural = preset == 'paper', chosen['base'] == 'natural'
   eps, num_steps = (1 / 255, 1) if natural else (4 / 255, 10)
+  curve = chosen['shown'] == 'curve'
+  num_steps = 10 if curve else num_steps
   model = table_2a.MODELS['paper' if paper or not natural else 'small']
   if not natural:
     model = model | {'weights': _ADVERSARIAL}
@@ -37,7 +45,7 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     'num_steps': num_steps,
     'step_size': 1 / 255,
     'num_examples': few,
-    'curve_examples': few,
+    'radii': _RADII if curve else (),
   }
   base = 'nat' if natural else 'adv'
   config = study.of_defenses(
@@ -65,6 +73,9 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
     },
   )
   config.title = f'ImageNet: {num_codes} codes, no re-training'
+  if curve:
+    config.name = 'nips17_curve'
+    del config.attacks['adaptive']
   config.preset, config.threat.unit, config.batch_size = preset, 255, 10
   config.strip.attack = 'paper_a'
   cifar10.with_codes(config, chosen['codebook'], num_codes)

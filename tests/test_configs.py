@@ -24,7 +24,7 @@ PRESETS = {
   'fashion_mnist': ('small', 'paper', 'smoke'),
   'cifar10': ('small', 'paper,k50', 'smoke,binning,k8', 'k50,train'),
   'gtsrb': ('small', 'paper', 'smoke,medoids'),
-  'imagenet': ('small', 'paper,k10', 'smoke,adversarial'),
+  'imagenet': ('small', 'paper,k10', 'smoke,adversarial', 'paper,curve'),
   'certified_mnist': ('small', 'paper', 'smoke'),
   'paper.knowledge': ('small', 'paper,gtsrb', 'smoke,cifar10'),
   'paper.figure_2': ('small', 'paper', 'smoke'),

@@ -151,8 +151,10 @@ def _jobs(what: str, dataset: str, preset: str) -> Iterator[Job]:
     case 'figure1':
       yield from _codebook(dataset, *_OWN[dataset], preset)
     case 'figure2':
-      codes = 50 if dataset == 'gtsrb' else 300
-      yield from _codebook(dataset, 'Table II', codes, preset)
+      if dataset == 'gtsrb':
+        yield from _codebook(dataset, 'Table II', 50, preset)
+      else:
+        yield Job('evaluate', f'imagenet.py:{preset},curve', 'nips17_curve')
     case 'figure3':
       yield from _codebook('cifar10', 'Table II', 50, preset)
       own = codebook_workdir('cifar10', 'Table II', 50)

@@ -49,7 +49,10 @@ def keys(what: str, dataset: str) -> tuple[str, ...]:
       book = f'{dataset}/density'
       return (f'{book}/disc_adv_re/eps*', f'{book}/disc_*/eps*/paper_a', *bare)
     case 'figure2':
-      book = f'{dataset}/density_k{50 if dataset == "gtsrb" else 300}'
+      if dataset == 'nips17':
+        own = 'nips17_curve'
+        return (f'{own}/density_k300/disc_*/eps*/paper_a', f'{own}/*_pre/*')
+      book = f'{dataset}/density_k50'
       return (f'{book}/disc_adv_*/eps*', f'{book}/disc_*/eps*/paper_a', *bare)
     case 'figure3':
       return (

@@ -26,7 +26,8 @@ _DPI = 90
 _AGAINST_EPS = {
   'mnist': ('density', 1, 'A, Figure 1: MNIST, 2 codes'),
   'fashion_mnist': ('density', 1, 'A, Figure 1: Fashion-MNIST, 2 codes'),
-  'gtsrb': ('density_k50', 255, 'A, Figure 2: GTSRB, 50 codes'),
+  'gtsrb': ('density_k50', 255, 'A, Figure 2(a): GTSRB, 50 codes'),
+  'nips17_curve': ('density_k300', 255, 'A, Figure 2(b): ImageNet, 300 codes'),
   'cifar10': ('density_k50', 255, 'A, Figure 3: CIFAR-10, 50 codes'),
 }
 _AGAINST_CODES = {'cifar10': 'CIFAR-10', 'gtsrb': 'GTSRB'}

@@ -28,6 +28,7 @@ _STUDIES = {
   'mnist': ('mnist', ''),
   'mnist_adv': ('paper.figure_2', ',adv'),
   'nips17': ('imagenet', ''),
+  'nips17_curve': ('imagenet', ',curve'),
   'nips17_transfer': ('paper.table_2b', ''),
 }
 
