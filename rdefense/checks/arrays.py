@@ -72,7 +72,7 @@ def check_images(images) -> None:
     return
   check_unit(images)
   dtype = np.asarray(images).dtype
-  if not np.issubdtype(dtype, np.floating):
+  if not jax.dtypes.issubdtype(dtype, np.floating):  # bfloat16 is one
     raise ValueError(
       f'images have dtype {dtype}; rdefense expects float32 in [0, 1].'
     )

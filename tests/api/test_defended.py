@@ -39,8 +39,14 @@ def test_predictions_and_accuracy_are_those_of_numpy(key):
 
 @pytest.mark.parametrize(
   'convert',
-  [np.asarray, jnp.asarray, lambda a: a.astype('f8'), lambda a: a.tolist()],
-  ids=['numpy', 'jax', 'float64', 'list'],
+  [
+    np.asarray,
+    jnp.asarray,
+    lambda a: a.astype('f8'),
+    lambda a: jnp.asarray(a, jnp.bfloat16),
+    lambda a: a.tolist(),
+  ],
+  ids=['numpy', 'jax', 'float64', 'bfloat16', 'list'],
 )
 def test_arrays_of_other_libraries_and_lists_are_welcome(convert, key):
   accuracy = api.accuracy(logits_fn, defenses.identity())
