@@ -250,53 +250,85 @@ def test_images_made_elsewhere_are_judged_like_any(evaluated, tmp_path):
     evaluate.evaluate(config, tmp_path)
 
 
+# Forks once for each case, as most of a program's time goes into imports.
+EACH_IN_A_FORK = """
+import json, os, sys
+from experiments import evaluate, train
+from experiments.running import program
+for case in json.load(sys.stdin):
+  if not (child := os.fork()):
+    os.environ |= case['environment']
+    sys.argv = case['argv']
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(case['stderr'], os.O_WRONLY | os.O_CREAT), 2)
+    status = 0
+    try:
+      program.run(globals()[case['argv'][0]].main)
+    except SystemExit as error:
+      status = error.code
+    finally:
+      sys.stderr.flush()
+      os._exit(status)
+  print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def misused(program, arguments, workdir, **environment):
+  """A case of that."""
+  return {
+    'argv': [program, *arguments, f'--workdir={workdir}'],
+    'stderr': f'{workdir}.stderr',
+    'environment': environment,
+  }
+
+
 @pytest.fixture(scope='module')
 def mistakes(folder, trained):
-  """(exit status, stderr) of every misuse; they run side by side."""
+  """(exit status, stderr) of every misuse."""
   whole, _, _ = trained
   other = folder / 'other config'
   other.mkdir()
   shutil.copy(whole / 'config.json', other)
   empty = folder / 'no datasets'
   empty.mkdir()
-  processes = {
-    'unknown_name': start(
+  cases = {
+    'unknown_name': misused(
       'train', ['--config=configs/digits.py:nonsense'], folder / 'a'
     ),
-    'unknown_key': start(
+    'unknown_key': misused(
       'evaluate', [SMOKE, '--config.nonsense=1'], folder / 'b'
     ),
-    'almost_a_key': start(
+    'almost_a_key': misused(
       'train', [SMOKE, '--config.runs.nat.num_step=1'], folder / 'l'
     ),
-    'wrong_type': start('train', [SMOKE, '--config.seed=one'], folder / 'c'),
-    'no_flag': start('evaluate', [SMOKE, 'only=nat_pre'], folder / 'k'),
-    'no_file': start('train', ['--config=configs/minst.py'], folder / 'd'),
-    'no_config': start('train', ['--config=configs/parts.py'], folder / 'm'),
-    'no_dataset': start(
+    'wrong_type': misused('train', [SMOKE, '--config.seed=one'], folder / 'c'),
+    'no_flag': misused('evaluate', [SMOKE, 'only=nat_pre'], folder / 'k'),
+    'no_file': misused('train', ['--config=configs/minst.py'], folder / 'd'),
+    'no_config': misused('train', ['--config=configs/parts.py'], folder / 'm'),
+    'no_dataset': misused(
       'train',
       ['--config=configs/mnist.py:smoke,binning'],
       folder / 'e',
       TFDS_DATA_DIR=str(empty),
     ),
-    'no_checkpoint': start('evaluate', SMALL, folder / 'f'),
-    'other_config': start('train', [*NAT, '--config.seed=7'], other),
-    'unknown_run': start('train', [*SMALL, '--only=nonsense'], folder / 'g'),
-    'unknown_setting': start(
+    'no_checkpoint': misused('evaluate', SMALL, folder / 'f'),
+    'other_config': misused('train', [*NAT, '--config.seed=7'], other),
+    'unknown_run': misused('train', [*SMALL, '--only=nonsense'], folder / 'g'),
+    'unknown_setting': misused(
       'evaluate', [SMOKE, "--config.only=('nonsense',)"], folder / 'h'
     ),
-    'unknown_defense': start(
+    'unknown_defense': misused(
       'train', [*SMALL, '--config.runs.nat.defense=nonsense'], folder / 'i'
     ),
-    'unknown_method': start(
+    'unknown_method': misused(
       'train', [*SMALL, '--config.runs.adv.method=adverserial'], folder / 'n'
     ),
-    'unknown_attack': start(
+    'unknown_attack': misused(
       'evaluate',
       [SMOKE, '--config.attacks.adaptive.name=adaptve'],
       folder / 'o',
     ),
-    'no_weights': start(
+    'no_weights': misused(
       'evaluate',
       [
         '--config=configs/paper/table_2a.py:smoke',
@@ -306,9 +338,20 @@ def mistakes(folder, trained):
       folder / 'j',
     ),
   }
+  done = subprocess.run(
+    [sys.executable, '-c', EACH_IN_A_FORK],
+    cwd=ROOT,
+    env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+    input=json.dumps(list(cases.values())),
+    capture_output=True,
+    text=True,
+    timeout=600,
+  )
+  assert done.returncode == 0, done.stderr
+  statuses = map(int, done.stdout.split())
   return {
-    name: (process.wait(timeout=600), process.stderr_path.read_text())
-    for name, process in processes.items()
+    name: (status, Path(case['stderr']).read_text())
+    for (name, case), status in zip(cases.items(), statuses, strict=True)
   }
 
 
