@@ -120,22 +120,18 @@ def found_checks(
   right: Mapping[str, np.ndarray],
   around: list[Case],
   num_classes: int,
-  draws: bool,
 ) -> Iterator[audit.Check]:
   """What verdicts under all cases say of the attack.
 
   Args:
-    right: case -> `[N]`, bool, on the same images.
+    right: case -> `[N]`, bool, on the same images; `[N, m]` by draws.
     around: the cases.
     num_classes: of the data.
-    draws: whether a randomised defense is judged.
   """
   attacked = right['attack']
 
   def held(item, case, share, otherwise, advice):
-    return audit.beaten(
-      item, attacked, right[case], share, otherwise, advice, draws
-    )
+    return audit.beaten(item, attacked, right[case], share, otherwise, advice)
 
   masked = (
     'Gradients mislead, or what was found is lost on the way: take another way '
@@ -166,8 +162,7 @@ def found_checks(
       'Its steps are too short or too long: try others.',
     )  # fmt: skip
   yield audit.monotone(
-    {case.eps: right[case.name] for case in around if case.name in _RADII},
-    draws=draws,
+    {case.eps: right[case.name] for case in around if case.name in _RADII}
   )
   if 'everything' in right:
     yield audit.chance(right['everything'], num_classes)
@@ -199,17 +194,21 @@ def main(argv):
   count = min(_NUM_EXAMPLES.value, len(test.images))
   root = jax.random.fold_in(jax.random.key(config.seed), _AUDIT)
   folder = workdir / 'audit' / setting / f'{attack}-{count}'
-  right = {}
+  right, accuracy = {}, {}
   for case in around:
     rows = evaluation.evaluate(
       target, test, case.recipes, norm, case.eps, root, folder / case.name,
       config.batch_size, count, title=f'{setting} {case.name}',
       source=pipeline(bare)[1] if case.transferred else None,
     )  # fmt: skip
-    right[case.name] = counting.correct(rows, 'verdict')
-  random = kind == 'randomized'
+    verdicts = counting.correct(rows, 'verdict')
+    accuracy[case.name] = counting.tally(verdicts)._asdict()
+    draws = rows.get('verdict/draws')
+    right[case.name] = (
+      verdicts if draws is None else draws == rows['label'][:, None]
+    )
   told = [
-    *found_checks(right, around, test.num_classes, random),
+    *found_checks(right, around, test.num_classes),
     *_of_the_network(target, itself.recipes, norm, eps, root, test, count),
   ]
   results = {
@@ -217,9 +216,7 @@ def main(argv):
     'attack': attack,
     'eps': eps,
     'checks': [check._asdict() for check in told],
-    'accuracy': {
-      name: counting.tally(kept)._asdict() for name, kept in right.items()
-    },
+    'accuracy': accuracy,
     'radii': {case.name: case.eps for case in around},
   } | publish.surroundings(config, 'audit', begin)
   stem = f'audit_{setting}_{attack}'

@@ -63,63 +63,71 @@ def beaten(
   share: float = 0.0,
   otherwise: str = FAIL,
   advice: str = '',
-  draws: bool = False,
 ) -> Check:
   """What withstands the attack must withstand what is no stronger.
 
   Args:
     item: what must hold.
-    attacked: `[N]`, bool, is each example right under the attack?
-    other: `[N]`, bool, likewise under the other one.
-    share: of all examples, that may fall to the other one alone.
+    attacked: `[N]`, bool, is each example right under the attack? Behind a
+      randomised defense `[N, m]`, at each draw.
+    other: likewise under the other one.
+    share: of all examples, that may fall to the other one alone. By draws, on
+      which verdicts depend, there is a test in its place: examples that are
+      right at fewer draws under the other one against those at more, one-sided,
+      of a fair coin, and p < 0.05.
     otherwise: the verdict where more do.
     advice: what to do then.
-    draws: whether a randomised defense is judged, whose verdicts differ from
-      draw to draw. Then more must fall to the other one alone than to the
-      attack alone, by more than chance explains: p < 0.05, one-sided, of a
-      fair coin.
   """
-  alone = int((attacked & ~other).sum())
-  standing = int(attacked.sum())
-  measured = f'{alone:,} of {standing:,} that withstand it'
-  if draws:
-    back = int((other & ~attacked).sum())
-    p = (
-      stats.binomtest(alone, alone + back, alternative='greater').pvalue
-      if (alone + back)
-      else 1.0
-    )
+  if attacked.ndim > 1:
+    fewer, more = _compared(attacked, other)
+    p = _p_value(fewer, more)
     return Check(
       item,
       otherwise if p < _SIGNIFICANT else PASS,
-      f'{measured}, {back:,} the other way round: p = {p:.2g}',
+      f'{fewer:,} images are right at fewer draws, {more:,} at more: '
+      f'p = {p:.2g}',
       f'p of {_SIGNIFICANT} or more',
       advice,
     )
+  alone, standing = int((attacked & ~other).sum()), int(attacked.sum())
   most = int(share * len(attacked))
-  verdict = otherwise if alone > most else PASS
-  return Check(item, verdict, measured, f'{most:,}' if most else 'none', advice)
+  return Check(
+    item,
+    otherwise if alone > most else PASS,
+    f'{alone:,} of {standing:,} that withstand it',
+    f'{most:,}' if most else 'none',
+    advice,
+  )
+
+
+def _compared(attacked: np.ndarray, other: np.ndarray) -> tuple[int, int]:
+  """Examples that are right at fewer, and at more draws under the other."""
+  change = other.sum(1) - attacked.sum(1)
+  return int((change < 0).sum()), int((change > 0).sum())
+
+
+def _p_value(heads: int, tails: int) -> float:
+  if not heads + tails:
+    return 1.0
+  return stats.binomtest(heads, heads + tails, alternative='greater').pvalue
 
 
 def monotone(
-  by_radius: Mapping[float, np.ndarray],
-  share: float = 0.01,
-  draws: bool = False,
+  by_radius: Mapping[float, np.ndarray], share: float = 0.01
 ) -> Check:
   """What the attack fools in a ball it fools in each larger one.
 
   Args:
-    by_radius: radius -> `[N]`, bool, is each example right there?
+    by_radius: radius -> `[N]`, bool, is each example right there? By draws, as
+      in `beaten`, no more may recover than fall from each radius to the next.
     share: of all examples, that may recover at some larger radius.
-    draws: whether a randomised defense is judged, as in `beaten`: then no more
-      may recover than fall, from each radius to the next.
   """
   item = 'a larger radius breaks all that a smaller one does'
   advice = 'Its step size or number of steps does not suit the larger radius.'
   rights = [by_radius[eps] for eps in sorted(by_radius)]
-  if draws:
+  if rights[0].ndim > 1:
     each = [
-      beaten(item, large, small, 0.0, WARN, advice, draws)
+      beaten(item, large, small, 0.0, WARN, advice)
       for small, large in zip(rights, rights[1:])
     ]
     return next((check for check in each if check.verdict != PASS), each[0])
@@ -140,11 +148,12 @@ def chance(right: np.ndarray, num_classes: int) -> Check:
   """An attack that may make any image of any leaves no more than guessing.
 
   Args:
-    right: `[N]`, bool, under the attack in a ball that holds all images.
+    right: `[N]`, bool, under the attack in a ball that holds all images; by
+      draws the first, which is one query.
     num_classes: of the data.
   """
   checks.check_whole('num_classes', num_classes, 2)
-  found = counting.tally(right)
+  found = counting.tally(right[:, 0] if right.ndim > 1 else right)
   guessing = 100 / num_classes
   return Check(
     'in a ball of all images nothing is left',

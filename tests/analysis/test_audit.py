@@ -21,6 +21,11 @@ def shuffled(alone, back, both, total=200):
   return attacked[order], other[order]
 
 
+def by_draws(right):
+  """Of three draws, two that say nothing of whether an example is right."""
+  return np.stack([right, np.ones_like(right), np.zeros_like(right)], 1)
+
+
 @pytest.mark.parametrize(
   'alone, share, verdict',
   [(0, 0, 'pass'), (1, 0, 'warn'), (2, 0.01, 'pass'), (3, 0.01, 'warn')],
@@ -36,8 +41,8 @@ def test_what_withstands_the_attack_withstands_what_is_weaker(
 
 @pytest.mark.parametrize('alone, back', [(4, 5), (9, 2), (12, 1), (0, 0)])
 def test_verdicts_by_draws_are_held_against_a_coin(alone, back):
-  attacked, other = shuffled(alone, back, 60)
-  check = audit.beaten('a', attacked, other, draws=True)
+  attacked, other = map(by_draws, shuffled(alone, back, 60))
+  check = audit.beaten('a', attacked, other)
   # P(at least so many heads of `alone + back` tosses).
   p = stats.binom.sf(alone - 1, alone + back, 0.5)
   assert check.verdict == ('fail' if p < 0.05 else 'pass')
@@ -60,11 +65,24 @@ def test_by_draws_as_many_may_recover_as_fall():
   attacked, noisy = shuffled(6, 5, 60)
   found = {0.0: right(200), 0.1: attacked, 0.2: noisy}
   assert audit.monotone(found).verdict == 'warn'
-  assert audit.monotone(found, draws=True).verdict == 'pass'
+  drawn = {eps: by_draws(each) for eps, each in found.items()}
+  assert audit.monotone(drawn).verdict == 'pass'
   attacked, better = shuffled(1, 12, 60)
   found = {0.0: right(200), 0.1: attacked, 0.2: better}
-  check = audit.monotone(found, draws=True)
-  assert check.verdict == 'warn' and '12 of 72' in check.measured
+  check = audit.monotone({eps: by_draws(each) for eps, each in found.items()})
+  assert check.verdict == 'warn' and '12 images are right' in check.measured
+
+
+def test_every_draw_counts():
+  """Where the first draws agree, the others still tell two attacks apart."""
+  attacked = np.ones((20, 5), bool)
+  other = attacked.copy()
+  other[:8, 3] = False
+  check = audit.beaten('a', attacked, other)
+  assert check.verdict == 'fail'
+  assert '8 images are right at fewer draws, 0 at more' in check.measured
+  assert audit.beaten('a', other, attacked).verdict == 'pass'
+  assert audit.chance(other, 10).measured.startswith('100.0%')  # one query
 
 
 def test_an_attack_without_limits_leaves_what_guessing_leaves():

@@ -90,9 +90,7 @@ def test_each_case_is_held_against_the_attack():
   around = [Case(name, (), radii.get(name, 0.2)) for name in right]
 
   def verdicts(**changes):
-    found = program_of_audits.found_checks(
-      right | changes, around, 10, draws=False
-    )
+    found = program_of_audits.found_checks(right | changes, around, 10)
     return [check.verdict for check in found]
 
   assert verdicts() == ['pass'] * 9
