@@ -12,9 +12,9 @@ the authors' code evaluates a steep mixture. Presets: `small` has 1,000 images
 at eps 0.05 and 0.1 and 300 at the radii between, `paper` 10,000, the paper's
 training and 20 draws; `smoke` only shows that it runs. The word `adv` takes an
 adversarially trained base, under the paper's attack at eps 0.1 and 0.3 (prose:
-at 0.3 the defense lowers robustness), 200 images of it in `small`. Models of
-`configs/mnist.py` will do: --config.pretrained=runs/mnist. The sweep of
-`experiments.launch` is over seeds: the paper prints one run.
+at 0.3 the defense lowers robustness): 1,000 images, 200 attacked, in `small`.
+Models of `configs/mnist.py` will do: --config.pretrained=runs/mnist. The sweep
+of `experiments.launch` is over seeds: the paper prints one run.
 """
 
 import ml_collections
@@ -87,6 +87,8 @@ def get_config(arg: str | None = None) -> ml_collections.ConfigDict:
   config.title = 'Paper B, Figure 2: MNIST under randomised discretization'
   config.preset = chosen['preset']
   config.data.train_examples = trained_as.data.train_examples
+  if base == 'adv' and not paper:
+    config.data.test_examples = 1000
   config.strip.attack = 'paper_b'
   if chosen['preset'] == 'smoke':
     study.smoke(config)
