@@ -84,8 +84,7 @@ def beaten(
     return Check(
       item,
       otherwise if p < _SIGNIFICANT else PASS,
-      f'{fewer:,} images are right at fewer draws, {more:,} at more: '
-      f'p = {p:.2g}',
+      f'images right at fewer draws: {fewer:,}, at more: {more:,}; p = {p:.2g}',
       f'p of {_SIGNIFICANT} or more',
       advice,
     )

@@ -70,7 +70,7 @@ def test_by_draws_as_many_may_recover_as_fall():
   attacked, better = shuffled(1, 12, 60)
   found = {0.0: right(200), 0.1: attacked, 0.2: better}
   check = audit.monotone({eps: by_draws(each) for eps, each in found.items()})
-  assert check.verdict == 'warn' and '12 images are right' in check.measured
+  assert check.verdict == 'warn' and 'fewer draws: 12' in check.measured
 
 
 def test_every_draw_counts():
@@ -80,7 +80,7 @@ def test_every_draw_counts():
   other[:8, 3] = False
   check = audit.beaten('a', attacked, other)
   assert check.verdict == 'fail'
-  assert '8 images are right at fewer draws, 0 at more' in check.measured
+  assert 'fewer draws: 8, at more: 0' in check.measured
   assert audit.beaten('a', other, attacked).verdict == 'pass'
   assert audit.chance(other, 10).measured.startswith('100.0%')  # one query
 
