@@ -14,6 +14,7 @@ from rdefense import build, losses
 from rdefense.attacks import Recipe, sign
 from rdefense.attacks.autoattack import square
 from rdefense.attacks.recipes import in_norm
+from rdefense.threats import LARGEST
 
 __all__ = ['Case', 'cases']
 
@@ -22,7 +23,6 @@ _POINTS = 50  # of noise, an image
 _PROPOSALS = 500  # of the search; behind randomness, twice the attack's steps
 _STARTS = 5
 _SIZES = (0.25, 4.0)  # of steps, times the attack's
-_LONGEST = 1.0  # a step, in [0, 1] pixel units
 
 
 class Case(NamedTuple):
@@ -99,20 +99,11 @@ def cases(
     Case('longer', made(longer, eps, kind), eps),
     Case('starts', again, eps),
   ]
-  if first.optimizer is not None and attack['name'] != 'apgd':
-    # Auto-PGD finds its own.
-    sizes = tuple(
-      recipe._replace(
-        name=f'{recipe.name}/{size:g}',
-        step_size=min(_LONGEST, size * recipe.step_size),
-      )
-      for size in _SIZES
-      for recipe in itself
-    )
-    found.append(Case('sizes', sizes, eps))
   if first.optimizer is not None:
     search = square(proposals, num_draws=first.num_draws)
     found.append(Case('square', search, eps))
+    if attack['name'] != 'apgd':  # which finds its own
+      found.append(Case('sizes', _of_other_sizes(itself, norm), eps))
   if transfers:
     # Barely past the border of the bare network, an image crosses no other.
     plain = tuple(
@@ -122,3 +113,14 @@ def cases(
     )  # fmt: skip
     found.append(Case('transfer', plain, eps, True))
   return found
+
+
+def _of_other_sizes(recipes: tuple[Recipe, ...], norm: str):
+  return tuple(
+    recipe._replace(
+      name=f'{recipe.name}/{size:g}',
+      step_size=min(LARGEST[norm], size * recipe.step_size),
+    )
+    for size in _SIZES
+    for recipe in recipes
+  )

@@ -180,7 +180,7 @@ def adaptive(
       'would be left and every example would count as robust.'
     )
   for way in backward:
-    checks.check_choice('backward, a tuple: one', way, BACKWARD)
+    checks.check_choice(f'backward={backward!r}: way', way, BACKWARD)
   ways = [
     (way, alpha)
     for way in backward

@@ -168,3 +168,15 @@ def test_straight_through_gradients_are_followed_by_adam_others_by_signs():
 def test_mi_fgsm_has_momentum():
   (recipe,) = EVERY['mi_fgsm']
   assert recipe.optimizer is mi_fgsm
+
+
+@pytest.mark.parametrize(
+  'backward, words',
+  [
+    ('bpda', "backward='bpda': way='b' is unknown"),
+    (('bpda', 'stp'), "way='stp' is unknown; choose one of: .*bpda"),
+  ],
+)
+def test_ways_are_a_tuple_of_those_there_are(backward, words):
+  with pytest.raises(ValueError, match=words):
+    recipes.adaptive(0.1, backward=backward)

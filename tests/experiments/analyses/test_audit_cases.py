@@ -73,3 +73,14 @@ def test_all_images_are_a_ball_of_known_radius_in_linf_alone():
 def test_what_takes_no_steps_is_not_audited(attack):
   with pytest.raises(ValueError, match='takes no steps .* audit pgd'):
     cases(attack, 0.1, 'plain')
+
+
+def test_steps_may_be_longer_than_a_pixel_where_the_norm_has_longer():
+  attack = parts.attack_run('pgd', step_size=0.5)
+  longest = {
+    norm: max(
+      r.step_size for r in by_name(attack, 'plain', norm=norm)['sizes'].recipes
+    )
+    for norm in ('linf', 'l2')
+  }
+  assert longest == {'linf': 1.0, 'l2': 2.0}
